@@ -1,0 +1,254 @@
+//! The directory: which shipping tokens may ship, and for whom.
+//!
+//! Looked up by digest on every request; changed by deltas in the order of their revisions. A [`Directory`] is a value:
+//! a gateway publishes one behind an atomic pointer, clones it, applies a [`Change`] to the clone and publishes that.
+//! One change costs the same whatever the directory's size (see `trie`).
+
+use super::account::{AccountGrant, AccountId, TokenId};
+use super::token::TokenDigest;
+use super::trie::{Spread, Trie};
+use serde::{Deserialize, Serialize};
+
+impl Spread for TokenDigest {
+    fn spread(&self) -> [u8; 2] {
+        let [high, low, ..] = *self.as_bytes();
+        [high, low]
+    }
+}
+
+impl Spread for AccountId {
+    /// Numbers are handed out in sequence: a multiplicative hash spreads them.
+    fn spread(&self) -> [u8; 2] {
+        let [high, low, ..] = self.0.wrapping_mul(0x9e37_79b9).to_be_bytes();
+        [high, low]
+    }
+}
+
+/// Proof that a token was enabled when it was looked up. Only [`Directory::admit`] makes one, and it carries all that
+/// the rest of the line needs to know of the account, so that a reload cannot tear the two apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    digest: TokenDigest,
+    token: TokenId,
+    grant: AccountGrant,
+}
+
+impl Permit {
+    pub fn account(&self) -> AccountId {
+        self.grant.account
+    }
+
+    pub fn token(&self) -> TokenId {
+        self.token
+    }
+
+    pub fn grant(&self) -> &AccountGrant {
+        &self.grant
+    }
+}
+
+/// Credentials refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// None were sent, or empty ones.
+    Missing,
+    /// Unknown, disabled, deleted or expired: a gateway holds only enabled tokens and cannot tell these apart.
+    NotValid,
+}
+
+/// One step from a revision of the directory to the next. Enabled tokens and accounts only: disabling and deleting are
+/// the same to a gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// An account is new or differs.
+    Account(AccountGrant),
+    /// A token is enabled.
+    Token {
+        digest: TokenDigest,
+        token: TokenId,
+        account: AccountId,
+    },
+    /// A token is disabled, deleted or expired.
+    Revoke { digest: TokenDigest },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Enabled {
+    token: TokenId,
+    account: AccountId,
+}
+
+/// See the module's header.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    revision: u64,
+    tokens: Trie<TokenDigest, Enabled>,
+    accounts: Trie<AccountId, AccountGrant>,
+}
+
+impl Directory {
+    /// The last change this directory holds; 0 before any.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// How many tokens are enabled.
+    pub fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// What the directory knows of an account.
+    pub fn account(&self, account: AccountId) -> Option<&AccountGrant> {
+        self.accounts.get(&account)
+    }
+
+    /// The one way to a [`Permit`]. Takes no lock and allocates nothing.
+    #[inline]
+    pub fn admit(&self, digest: &TokenDigest) -> Result<Permit, Denial> {
+        let enabled = self.tokens.get(digest).ok_or(Denial::NotValid)?;
+        let grant = self.accounts.get(&enabled.account).ok_or(Denial::NotValid)?;
+        Ok(Permit {
+            digest: *digest,
+            token: enabled.token,
+            grant: *grant,
+        })
+    }
+
+    /// Whether a permit given out earlier would be given out now.
+    #[inline]
+    pub fn still_admits(&self, permit: &Permit) -> Result<(), Denial> {
+        self.admit(&permit.digest).map(drop)
+    }
+
+    /// Applies one change. The revision is set by [`Self::advance`], because several changes may share one.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Account(grant) => self.accounts.insert(grant.account, grant),
+            Change::Token {
+                digest,
+                token,
+                account,
+            } => self.tokens.insert(digest, Enabled { token, account }),
+            Change::Revoke { digest } => self.tokens.remove(&digest),
+        }
+    }
+
+    /// States which revision the changes applied so far add up to.
+    pub fn advance(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+
+    /// The changes that make an empty directory into this one: accounts first.
+    pub fn changes(&self) -> impl Iterator<Item = Change> {
+        let accounts = self.accounts.iter().map(|(_, grant)| Change::Account(*grant));
+        let tokens = self.tokens.iter().map(|(digest, enabled)| Change::Token {
+            digest: *digest,
+            token: enabled.token,
+            account: enabled.account,
+        });
+        accounts.chain(tokens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::Retention;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn grant(account: u32, rate: u64) -> AccountGrant {
+        AccountGrant {
+            account: AccountId(account),
+            durability: None,
+            rate_bytes_max: Some(rate),
+            retention: Retention {
+                days: 7,
+                bytes_max: None,
+            },
+        }
+    }
+
+    fn digest(n: u16) -> TokenDigest {
+        TokenDigest::of(&n.to_string())
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<Change>> {
+        let account = (0..8u32, 0..3u64).prop_map(|(a, rate)| Change::Account(grant(a, rate)));
+        let token = (0..40u16, 0..8u32).prop_map(|(n, a)| Change::Token {
+            digest: digest(n),
+            token: TokenId(u32::from(n)),
+            account: AccountId(a),
+        });
+        let revoke = (0..40u16).prop_map(|n| Change::Revoke { digest: digest(n) });
+        prop::collection::vec(prop_oneof![account, token, revoke], 0..200)
+    }
+
+    proptest! {
+        /// Every directory published on the way keeps answering as the model did at that moment.
+        #[test]
+        fn is_a_hash_map_under_any_sequence_of_changes(changes in changes()) {
+            let mut tokens = HashMap::new();
+            let mut accounts = HashMap::new();
+            let mut now = Directory::default();
+            let mut history = vec![];
+            for change in changes {
+                match &change {
+                    Change::Account(grant) => { accounts.insert(grant.account, *grant); }
+                    Change::Token { digest, token, account } => { tokens.insert(*digest, (*token, *account)); }
+                    Change::Revoke { digest } => { tokens.remove(digest); }
+                }
+                now.apply(change);
+                history.push((now.clone(), tokens.clone(), accounts.clone()));
+            }
+            for (directory, tokens, accounts) in history {
+                prop_assert_eq!(directory.tokens(), tokens.len());
+                for n in 0..40 {
+                    let expect = tokens.get(&digest(n))
+                        .and_then(|(token, account)| accounts.get(account).map(|grant| (*token, *grant)))
+                        .ok_or(Denial::NotValid);
+                    let got = directory.admit(&digest(n)).map(|permit| (permit.token, permit.grant));
+                    prop_assert_eq!(got, expect);
+                }
+            }
+        }
+
+        #[test]
+        fn its_own_changes_rebuild_it(changes in changes()) {
+            let mut original = Directory::default();
+            changes.into_iter().for_each(|change| original.apply(change));
+            let mut copy = Directory::default();
+            original.changes().for_each(|change| copy.apply(change));
+            for n in 0..40 {
+                prop_assert_eq!(copy.admit(&digest(n)), original.admit(&digest(n)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_of_an_unknown_account_ships_nothing() {
+        let mut directory = Directory::default();
+        directory.apply(Change::Token {
+            digest: digest(1),
+            token: TokenId(1),
+            account: AccountId(9),
+        });
+        assert_eq!(directory.admit(&digest(1)), Err(Denial::NotValid));
+    }
+
+    #[test]
+    fn a_permit_ends_with_its_token() {
+        let mut directory = Directory::default();
+        directory.apply(Change::Account(grant(1, 1)));
+        directory.apply(Change::Token {
+            digest: digest(1),
+            token: TokenId(1),
+            account: AccountId(1),
+        });
+        let permit = directory.admit(&digest(1)).unwrap();
+        assert_eq!(directory.still_admits(&permit), Ok(()));
+        directory.apply(Change::Revoke { digest: digest(1) });
+        assert_eq!(directory.still_admits(&permit), Err(Denial::NotValid));
+    }
+}

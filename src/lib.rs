@@ -1,0 +1,27 @@
+//! Shipgate, a log ingestion gateway. The modules below stand in reading order; `ARCHITECTURE.md` walks through them.
+//!
+//! Every batch takes one straight line, and each arrow is a type that only the step before it can make:
+//!
+//! ```text
+//! Request -> Credentials -> Permit -> Slot -> Payload -> Batch -> Receipt -> Response
+//! ```
+
+pub mod config;
+pub mod domain;
+
+pub mod gateway;
+pub mod journal;
+pub mod logs;
+pub mod sync;
+
+pub mod wire;
+
+pub mod control;
+pub mod store;
+
+pub mod client;
+pub mod clock;
+pub mod metrics;
+pub mod ops;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,441 @@
+//! What operators see: every series of Shipgate, made once at start so that each exists from the first scrape.
+//!
+//! Names follow Prometheus: base units, `_total` on counters. Labels are bounded: per-account series stop at
+//! [`ACCOUNTS_MAX`] accounts and then add up under `other`; nothing is ever labelled by a token.
+
+use crate::domain::account::AccountId;
+use crate::domain::batch::LineFault;
+use dashmap::DashMap;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+/// How many accounts get series of their own.
+pub const ACCOUNTS_MAX: usize = 1_000;
+
+const SECONDS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// Every series, by the module that moves it.
+pub struct Metrics {
+    registry: Registry,
+    pub gateway: GatewayMetrics,
+    pub directory: DirectoryMetrics,
+    pub journal: JournalMetrics,
+    pub logs: LogsMetrics,
+    pub control: ControlMetrics,
+}
+
+/// Requests, from the connection to the answer.
+pub struct GatewayMetrics {
+    pub connections: IntGauge,
+    pub connections_refused: IntCounter,
+    pub requests: IntCounterVec,
+    pub request_seconds: Histogram,
+    pub auth: IntCounterVec,
+    pub in_flight_bytes: IntGauge,
+    pub discarded_lines: IntCounterVec,
+    pub tls_handshake_failures: IntCounter,
+    pub certificate_expiry_seconds: IntGauge,
+    accounts: Accounts,
+}
+
+/// The directory of tokens and how fresh it is.
+pub struct DirectoryMetrics {
+    pub revision: IntGauge,
+    pub age_seconds: IntGauge,
+    pub tokens: IntGauge,
+    pub propagation_seconds: Histogram,
+    pub failures: IntCounter,
+    pub control_connected: IntGauge,
+}
+
+/// The write-ahead log.
+pub struct JournalMetrics {
+    pub group_batches: Histogram,
+    pub fsync_seconds: Histogram,
+    pub queue_bytes: IntGauge,
+    pub disk_bytes: IntGauge,
+    pub segments: IntGauge,
+    pub written_bytes: IntCounter,
+    pub failures: IntCounterVec,
+    pub torn_bytes: IntCounter,
+    pub corrupt_entries: IntCounter,
+}
+
+/// The accounts' own logs.
+pub struct LogsMetrics {
+    pub appended_bytes: IntCounter,
+    pub sealed_files: IntCounter,
+    pub expired_files: IntCounter,
+    pub failures: IntCounterVec,
+    pub open_files: IntGauge,
+    pub disk_bytes: IntGauge,
+    pub disk_free_bytes: IntGauge,
+    pub checkpoint_seconds: Histogram,
+    pub backlog_bytes: IntGauge,
+}
+
+/// The API.
+pub struct ControlMetrics {
+    pub requests: IntCounterVec,
+    pub request_seconds: HistogramVec,
+    pub gateways_connected: IntGauge,
+}
+
+/// Counters of one account, held by whoever counts often.
+#[derive(Clone)]
+pub struct AccountCounters {
+    pub received_lines: IntCounter,
+    pub received_bytes: IntCounter,
+    pub accepted_lines: IntCounter,
+    pub accepted_bytes: IntCounter,
+}
+
+impl Metrics {
+    #[expect(
+        clippy::new_without_default,
+        reason = "making every series is an act, not a default"
+    )]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        #[cfg(target_os = "linux")]
+        register(
+            &registry,
+            prometheus::process_collector::ProcessCollector::for_self(),
+        );
+        let make = Maker(&registry);
+        Self {
+            gateway: GatewayMetrics::new(&make),
+            directory: DirectoryMetrics::new(&make),
+            journal: JournalMetrics::new(&make),
+            logs: LogsMetrics::new(&make),
+            control: ControlMetrics::new(&make),
+            registry,
+        }
+    }
+
+    /// All series in Prometheus' text format.
+    pub fn render(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_default()
+    }
+}
+
+impl GatewayMetrics {
+    fn new(make: &Maker<'_>) -> Self {
+        let this = Self {
+            connections: make.gauge("shipgate_gateway_connections", "Open connections."),
+            connections_refused: make.counter(
+                "shipgate_gateway_connections_refused_total",
+                "Connections closed at once for want of room.",
+            ),
+            requests: make.counters(
+                "shipgate_gateway_requests_total",
+                "Requests answered, by door and by outcome.",
+                &["door", "code"],
+            ),
+            request_seconds: make.histogram(
+                "shipgate_gateway_request_duration_seconds",
+                "From the request's head to its answer.",
+                SECONDS,
+            ),
+            auth: make.counters(
+                "shipgate_gateway_auth_total",
+                "Decisions on shipping tokens.",
+                &["result"],
+            ),
+            in_flight_bytes: make.gauge(
+                "shipgate_gateway_in_flight_bytes",
+                "Bytes reserved by requests not answered yet.",
+            ),
+            discarded_lines: make.counters(
+                "shipgate_gateway_discarded_lines_total",
+                "Lines refused, by reason.",
+                &["reason"],
+            ),
+            tls_handshake_failures: make.counter(
+                "shipgate_gateway_tls_handshake_failures_total",
+                "TLS handshakes that did not complete.",
+            ),
+            certificate_expiry_seconds: make.gauge(
+                "shipgate_gateway_certificate_expiry_timestamp_seconds",
+                "When the TLS certificate in use expires, Unix time; 0 without TLS.",
+            ),
+            accounts: Accounts::new(make),
+        };
+        for result in ["admitted", "missing", "not_valid", "revoked_during_upload"] {
+            this.auth.with_label_values(&[result]);
+        }
+        for fault in LineFault::ALL {
+            this.discarded_lines.with_label_values(&[fault.code()]);
+        }
+        this
+    }
+
+    /// The counters of `account`, or those of `other` once too many accounts have their own.
+    pub fn account(&self, account: AccountId) -> AccountCounters {
+        self.accounts.get(account)
+    }
+}
+
+impl DirectoryMetrics {
+    fn new(make: &Maker<'_>) -> Self {
+        Self {
+            revision: make.gauge(
+                "shipgate_directory_revision",
+                "Revision of the directory in force.",
+            ),
+            age_seconds: make.gauge(
+                "shipgate_directory_age_seconds",
+                "Since the control plane last confirmed the directory.",
+            ),
+            tokens: make.gauge("shipgate_directory_tokens", "Enabled shipping tokens."),
+            propagation_seconds: make.histogram(
+                "shipgate_directory_propagation_seconds",
+                "From the commit of a change in the control plane to its being in force here.",
+                SECONDS,
+            ),
+            failures: make.counter(
+                "shipgate_directory_failures_total",
+                "Times the directory's stream failed and was begun anew.",
+            ),
+            control_connected: make.gauge(
+                "shipgate_control_connected",
+                "1 while the directory's stream is open.",
+            ),
+        }
+    }
+}
+
+impl JournalMetrics {
+    fn new(make: &Maker<'_>) -> Self {
+        let this = Self {
+            group_batches: make.histogram(
+                "shipgate_journal_group_batches",
+                "Batches made durable together.",
+                COUNTS,
+            ),
+            fsync_seconds: make.histogram(
+                "shipgate_journal_fsync_duration_seconds",
+                "One fdatasync.",
+                SECONDS,
+            ),
+            queue_bytes: make.gauge(
+                "shipgate_journal_queue_bytes",
+                "Bytes of batches waiting to be written.",
+            ),
+            disk_bytes: make.gauge("shipgate_journal_disk_bytes", "Size of the journal's segments."),
+            segments: make.gauge("shipgate_journal_segments", "Segments of the journal."),
+            written_bytes: make.counter("shipgate_journal_written_bytes_total", "Bytes made durable."),
+            failures: make.counters(
+                "shipgate_journal_failures_total",
+                "Groups of batches refused because they could not be made durable.",
+                &["reason"],
+            ),
+            torn_bytes: make.counter(
+                "shipgate_journal_torn_bytes_total",
+                "Bytes cut off at recovery: written, never acknowledged.",
+            ),
+            corrupt_entries: make.counter(
+                "shipgate_journal_corrupt_entries_total",
+                "Places found damaged in data that had been acknowledged.",
+            ),
+        };
+        for reason in ["full", "io", "sync"] {
+            this.failures.with_label_values(&[reason]);
+        }
+        this
+    }
+}
+
+impl LogsMetrics {
+    fn new(make: &Maker<'_>) -> Self {
+        let this = Self {
+            appended_bytes: make.counter(
+                "shipgate_logs_appended_bytes_total",
+                "Bytes appended to accounts' logs.",
+            ),
+            sealed_files: make.counter("shipgate_logs_sealed_files_total", "Log files sealed."),
+            expired_files: make.counter(
+                "shipgate_logs_expired_files_total",
+                "Log files dropped by retention.",
+            ),
+            failures: make.counters(
+                "shipgate_logs_failures_total",
+                "Operations on accounts' logs that failed and are tried again.",
+                &["operation"],
+            ),
+            open_files: make.gauge("shipgate_logs_open_files", "Growing log files held open."),
+            disk_bytes: make.gauge("shipgate_logs_disk_bytes", "Size of all accounts' log files."),
+            disk_free_bytes: make.gauge(
+                "shipgate_logs_disk_free_bytes",
+                "Free space where the data is kept.",
+            ),
+            checkpoint_seconds: make.histogram(
+                "shipgate_logs_checkpoint_duration_seconds",
+                "One checkpoint of all growing files.",
+                SECONDS,
+            ),
+            backlog_bytes: make.gauge(
+                "shipgate_logs_backlog_bytes",
+                "Journalled bytes not yet in an account's log.",
+            ),
+        };
+        for operation in ["append", "checkpoint", "seal", "retain"] {
+            this.failures.with_label_values(&[operation]);
+        }
+        this
+    }
+}
+
+impl ControlMetrics {
+    fn new(make: &Maker<'_>) -> Self {
+        Self {
+            requests: make.counters(
+                "shipgate_control_requests_total",
+                "API requests answered, by route and status.",
+                &["route", "status"],
+            ),
+            request_seconds: make.histograms(
+                "shipgate_control_request_duration_seconds",
+                "From an API request's head to its answer.",
+                SECONDS,
+                &["route"],
+            ),
+            gateways_connected: make.gauge(
+                "shipgate_control_gateways",
+                "Gateways reading the directory's stream.",
+            ),
+        }
+    }
+}
+
+/// Per-account counters, capped.
+struct Accounts {
+    received_lines: IntCounterVec,
+    received_bytes: IntCounterVec,
+    accepted_lines: IntCounterVec,
+    accepted_bytes: IntCounterVec,
+    known: DashMap<AccountId, AccountCounters>,
+    other: AccountCounters,
+}
+
+impl Accounts {
+    fn new(make: &Maker<'_>) -> Self {
+        let vec = |name, help| make.counters(name, help, &["account"]);
+        let received_lines = vec(
+            "shipgate_gateway_received_lines_total",
+            "Lines received, accepted or not.",
+        );
+        let received_bytes = vec(
+            "shipgate_gateway_received_bytes_total",
+            "Bytes received, inflated.",
+        );
+        let accepted_lines = vec("shipgate_gateway_accepted_lines_total", "Lines acknowledged.");
+        let accepted_bytes = vec(
+            "shipgate_gateway_accepted_bytes_total",
+            "Bytes of acknowledged lines, as stored.",
+        );
+        let other = AccountCounters {
+            received_lines: received_lines.with_label_values(&["other"]),
+            received_bytes: received_bytes.with_label_values(&["other"]),
+            accepted_lines: accepted_lines.with_label_values(&["other"]),
+            accepted_bytes: accepted_bytes.with_label_values(&["other"]),
+        };
+        Self {
+            received_lines,
+            received_bytes,
+            accepted_lines,
+            accepted_bytes,
+            known: DashMap::new(),
+            other,
+        }
+    }
+
+    fn get(&self, account: AccountId) -> AccountCounters {
+        if let Some(counters) = self.known.get(&account) {
+            return counters.clone();
+        }
+        if self.known.len() >= ACCOUNTS_MAX {
+            return self.other.clone();
+        }
+        let label = account.to_string();
+        let label = &[label.as_str()];
+        let counters = AccountCounters {
+            received_lines: self.received_lines.with_label_values(label),
+            received_bytes: self.received_bytes.with_label_values(label),
+            accepted_lines: self.accepted_lines.with_label_values(label),
+            accepted_bytes: self.accepted_bytes.with_label_values(label),
+        };
+        self.known.insert(account, counters.clone());
+        counters
+    }
+}
+
+/// Makes and registers series. Names are constants of this file, so a refusal is a mistake every start would show.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.keep(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.keep(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.keep(IntGauge::new(name, help))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        self.keep(Histogram::with_opts(
+            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+        ))
+    }
+
+    fn histograms(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> HistogramVec {
+        self.keep(HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+            labels,
+        ))
+    }
+
+    fn keep<C: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let collector = made.expect("a series' name and labels are constants and well-formed");
+        register(self.0, collector.clone());
+        collector
+    }
+}
+
+fn register(registry: &Registry, collector: impl prometheus::core::Collector + 'static) {
+    registry
+        .register(Box::new(collector))
+        .expect("every series is made once");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_beyond_the_cap_add_up_under_other() {
+        let metrics = Metrics::new();
+        for account in 0..ACCOUNTS_MAX as u32 + 10 {
+            metrics.gateway.account(AccountId(account)).accepted_lines.inc();
+        }
+        assert_eq!(
+            metrics.gateway.account(AccountId(u32::MAX)).accepted_lines.get(),
+            10
+        );
+        assert!(
+            metrics
+                .render()
+                .contains(r#"shipgate_gateway_accepted_lines_total{account="other"} 10"#)
+        );
+    }
+}

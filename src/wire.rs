@@ -1,0 +1,48 @@
+//! The contract between a control plane and its gateways, version 1.
+//!
+//! A gateway asks `GET /gateway/v1/directory?store=<id>&after=<revision>` with `Authorization: Bearer <gateway
+//! credential>` and reads a response that does not end: [`Message`]s as JSON, one a line.
+//!
+//! * The first message is always `hello`.
+//! * A control plane that still knows every revision after `after`, and whose store is `store`, goes on with `delta`s.
+//! * Otherwise it sends one `snapshot`, exactly `changes` messages of kind `change`, and `snapshot_end`, whose checksum is
+//!   the CRC-32C of the bytes of those lines, newlines included. Then `delta`s.
+//! * Revisions of deltas follow each other without a gap. A gateway that sees a gap, a bad checksum, an unknown version or
+//!   a line it cannot read publishes nothing of it, ends the stream and asks again from the start.
+//! * `heartbeat`s come at least every [`HEARTBEAT_MS`]; a stream silent for three of them is dead.
+//!
+//! Only digests of tokens travel.
+
+use crate::domain::directory::Change;
+use serde::{Deserialize, Serialize};
+
+/// This contract's version. A gateway refuses any other.
+pub const VERSION: u32 = 1;
+
+/// Where a control plane serves the stream.
+pub const DIRECTORY_PATH: &str = "/gateway/v1/directory";
+
+/// The longest silence on a healthy stream, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 2_000;
+
+/// One line of the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// Who speaks. `store` names the database; revisions of different stores cannot be compared.
+    Hello { version: u32, store: String },
+    /// A full directory follows, in this many changes.
+    Snapshot { revision: u64, changes: u64 },
+    /// One step of the snapshot.
+    Change(Change),
+    /// The snapshot is whole if this is the CRC-32C of its lines.
+    SnapshotEnd { crc32c: u32 },
+    /// What one transaction of the control plane changed. `at_ms`: when it was committed, Unix milliseconds.
+    Delta {
+        revision: u64,
+        at_ms: u64,
+        changes: Vec<Change>,
+    },
+    /// Nothing new; the stream lives.
+    Heartbeat { revision: u64 },
+}
