@@ -1,0 +1,738 @@
+//! The store on real files.
+
+use super::accounts::{AccountSettings, AccountUpdate, FirstSecrets};
+use super::directory::Delta;
+use super::key::{Key, KeyError, KeySource};
+use super::rules::Refusal;
+use super::tokens::{SortField, TokenSearch};
+use super::*;
+use crate::domain::account::{Durability, Retention, TokenId};
+use crate::domain::directory::{Change, Directory};
+use crate::domain::plan::Plan;
+use crate::domain::token::{ApiToken, ShippingToken, TokenDigest};
+use std::collections::{BTreeMap, BTreeSet};
+use tempfile::TempDir;
+
+const API_TOKEN: &str = "an-api-token-of-the-main-account";
+
+struct Fixture {
+    folder: TempDir,
+    clock: Clock,
+    store: Store,
+    account: AccountId,
+    by: By,
+}
+
+fn options(folder: &TempDir) -> Options {
+    Options {
+        url: format!(
+            "sqlite://{}",
+            folder.path().join("a folder's control.db").display()
+        ),
+        key: KeySource::Given(Key::from_hex(&"5a".repeat(32)).unwrap()),
+        revisions_max: 1_000,
+        readers_max: 2,
+    }
+}
+
+fn settings(name: &str) -> AccountSettings {
+    AccountSettings {
+        name: name.to_owned(),
+        retention: Retention {
+            days: 7,
+            bytes_max: None,
+        },
+        durability: None,
+        rate_bytes_max: None,
+    }
+}
+
+fn secrets(n: u64) -> FirstSecrets {
+    FirstSecrets {
+        shipping_token: secret(n),
+        api_token: ApiToken::parse(&format!("api-token-number-{n:04}")).unwrap(),
+    }
+}
+
+fn secret(n: u64) -> ShippingToken {
+    ShippingToken::parse(&format!("shipping-token-number-{n:04}")).unwrap()
+}
+
+impl Fixture {
+    async fn new(plan: Plan) -> Self {
+        Self::with_revisions(plan, 1_000).await
+    }
+
+    async fn with_revisions(plan: Plan, revisions_max: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(1_700_000_000_123);
+        let options = Options {
+            revisions_max,
+            ..options(&folder)
+        };
+        let store = Store::open(options, clock.clone()).await.unwrap();
+        let by = By {
+            actor: "tester".to_owned(),
+            ..By::default()
+        };
+        let secrets = FirstSecrets {
+            api_token: ApiToken::parse(API_TOKEN).unwrap(),
+            ..secrets(0)
+        };
+        let account = store
+            .create_first_account(plan, settings("main"), secrets, &by)
+            .await
+            .unwrap()
+            .unwrap();
+        Self {
+            folder,
+            clock,
+            store,
+            account: account.id,
+            by,
+        }
+    }
+
+    async fn create(&self, n: u64, enabled: bool) -> Result<TokenId, StoreError> {
+        let name = format!("token {n}");
+        let token = self
+            .store
+            .create_token(self.account, &name, enabled, secret(n), &self.by)
+            .await?;
+        Ok(token.id)
+    }
+
+    async fn enable(&self, id: TokenId, enabled: bool) -> Result<(), StoreError> {
+        let token = self
+            .store
+            .update_token(self.account, id, None, Some(enabled), &self.by)
+            .await?;
+        assert_eq!(token.enabled, enabled);
+        Ok(())
+    }
+
+    async fn delete(&self, id: TokenId) -> Result<(), StoreError> {
+        self.store
+            .delete_token(self.account, id, &self.by)
+            .await
+            .map(drop)
+    }
+
+    async fn default(&self) -> TokenId {
+        self.store.default_token(self.account).await.unwrap().id
+    }
+
+    async fn all_deltas(&self) -> Vec<Delta> {
+        let mut deltas: Vec<Delta> = vec![];
+        loop {
+            let after = deltas.last().map_or(0, |delta| delta.revision);
+            let more = self.store.changes_after(after).await.unwrap().unwrap();
+            if more.is_empty() {
+                return deltas;
+            }
+            deltas.extend(more);
+        }
+    }
+}
+
+fn refusal<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> Refusal {
+    match answer {
+        Err(StoreError::Refused(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+const FIRST: TokenId = TokenId(1_000_000);
+
+#[tokio::test]
+async fn the_first_account_starts_with_an_enabled_default_token() {
+    let f = Fixture::new(Plan::Pro).await;
+    assert_eq!(f.account, AccountId(1_000));
+    let token = f.store.default_token(f.account).await.unwrap();
+    assert_eq!(
+        (token.id, token.name.as_str(), token.enabled),
+        (FIRST, "default", true)
+    );
+    assert_eq!(token.secret, secret(0));
+    assert_eq!(
+        (token.created_ms, token.created_by.as_str()),
+        (1_700_000_000_123, "tester")
+    );
+    let again = f
+        .store
+        .create_first_account(Plan::Pro, settings("other"), secrets(9), &f.by)
+        .await;
+    assert_eq!(again.unwrap(), None);
+}
+
+#[tokio::test]
+async fn community_has_one_enabled_token_and_pro_fifteen() {
+    for (plan, max) in [(Plan::Community, 1), (Plan::Pro, 15), (Plan::Enterprise, 15)] {
+        let f = Fixture::new(plan).await;
+        for n in 1..max {
+            f.create(n, true).await.unwrap();
+        }
+        assert_eq!(
+            refusal(f.create(99, true).await),
+            Refusal::EnabledLimit { max: max as u32 }
+        );
+        let spare = f.create(99, false).await.unwrap();
+        assert_eq!(
+            refusal(f.enable(spare, true).await),
+            Refusal::EnabledLimit { max: max as u32 }
+        );
+        let limits = f.store.token_limits(f.account).await.unwrap();
+        assert_eq!((limits.enabled_max, limits.enabled), (max as u32, max as u32));
+    }
+}
+
+#[tokio::test]
+async fn an_account_keeps_one_enabled_token() {
+    let f = Fixture::new(Plan::Pro).await;
+    assert_eq!(refusal(f.enable(FIRST, false).await), Refusal::SoleToken);
+    assert_eq!(refusal(f.delete(FIRST).await), Refusal::SoleToken);
+    let disabled = f.create(1, false).await.unwrap();
+    assert_eq!(refusal(f.enable(FIRST, false).await), Refusal::LastEnabledToken);
+    assert_eq!(refusal(f.delete(FIRST).await), Refusal::LastEnabledToken);
+    f.delete(disabled).await.unwrap();
+    let second = f.create(2, true).await.unwrap();
+    f.enable(FIRST, false).await.unwrap();
+    assert_eq!(refusal(f.delete(second).await), Refusal::LastEnabledToken);
+    f.delete(FIRST).await.unwrap();
+    assert!(matches!(f.delete(FIRST).await, Err(StoreError::NotFound)));
+}
+
+#[tokio::test]
+async fn the_oldest_enabled_token_succeeds_the_default_one() {
+    let f = Fixture::new(Plan::Pro).await;
+    let disabled = f.create(1, false).await.unwrap();
+    let second = f.create(2, true).await.unwrap();
+    let third = f.create(3, true).await.unwrap();
+    assert_eq!(f.default().await, FIRST);
+    f.enable(FIRST, false).await.unwrap();
+    assert_eq!(f.default().await, second);
+    f.enable(FIRST, true).await.unwrap();
+    f.enable(disabled, true).await.unwrap();
+    assert_eq!(f.default().await, second, "it stays while it is enabled");
+    f.delete(second).await.unwrap();
+    assert_eq!(f.default().await, FIRST);
+    f.delete(third).await.unwrap();
+    assert_eq!(f.default().await, FIRST);
+}
+
+#[tokio::test]
+async fn names_are_trimmed_unique_and_not_empty() {
+    let f = Fixture::new(Plan::Pro).await;
+    let create = |name: &'static str, n| f.store.create_token(f.account, name, true, secret(n), &f.by);
+    assert_eq!(create("  apac prod ", 1).await.unwrap().name, "apac prod");
+    assert_eq!(refusal(create("apac prod", 2).await), Refusal::TokenNameTaken);
+    assert_eq!(refusal(create(" ", 2).await), Refusal::NameEmpty);
+    let rename = |name: &'static str| f.store.update_token(f.account, FIRST, Some(name), None, &f.by);
+    assert_eq!(refusal(rename("apac prod").await), Refusal::TokenNameTaken);
+    assert_eq!(
+        rename("default ").await.unwrap().updated_by,
+        "tester",
+        "its own name is not taken"
+    );
+    assert_eq!(rename("emea").await.unwrap().name, "emea");
+}
+
+#[tokio::test]
+async fn numbers_are_never_used_again() {
+    let f = Fixture::new(Plan::Pro).await;
+    let first = f.create(1, true).await.unwrap();
+    f.delete(first).await.unwrap();
+    assert_eq!(f.create(2, true).await.unwrap(), TokenId(first.0 + 1));
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_leaves_no_trace() {
+    let f = Fixture::new(Plan::Pro).await;
+    f.clock.advance(std::time::Duration::from_secs(5));
+    let token = f
+        .store
+        .update_token(f.account, FIRST, Some("default"), Some(true), &f.by)
+        .await
+        .unwrap();
+    assert_eq!(token.updated_ms, 1_700_000_000_123);
+    assert_eq!(f.store.audit_trail(f.account, None, 10).await.unwrap().len(), 4);
+    assert_eq!(*f.store.latest_revision().borrow(), 1);
+}
+
+#[tokio::test]
+async fn accounts_see_only_their_own() {
+    let f = Fixture::new(Plan::Community).await;
+    let sub = f
+        .store
+        .create_sub_account(f.account, settings("sub"), secrets(7), &f.by)
+        .await
+        .unwrap();
+    let token = f.store.default_token(sub.id).await.unwrap();
+    assert!(matches!(
+        f.store.token(f.account, token.id).await,
+        Err(StoreError::NotFound)
+    ));
+    assert!(matches!(f.delete(token.id).await, Err(StoreError::NotFound)));
+    assert!(matches!(
+        f.enable(token.id, false).await,
+        Err(StoreError::NotFound)
+    ));
+    assert!(matches!(
+        f.store.account_under(sub.id, f.account).await,
+        Err(StoreError::NotFound)
+    ));
+    let update = f
+        .store
+        .update_account(sub.id, f.account, AccountUpdate::default(), &f.by)
+        .await;
+    assert!(matches!(update, Err(StoreError::NotFound)));
+    assert_eq!(sub.plan, Plan::Community, "the plan is shared");
+    assert_eq!(
+        f.store.token_limits(sub.id).await.unwrap().enabled,
+        1,
+        "its limit is its own"
+    );
+    let identity = f
+        .store
+        .authenticate(&secrets(7).api_token.digest())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((identity.account, identity.main), (sub.id, false));
+    let identity = f
+        .store
+        .authenticate(&TokenDigest::of(API_TOKEN))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((identity.account, identity.main), (f.account, true));
+    assert_eq!(
+        f.store.authenticate(&secret(0).digest()).await.unwrap(),
+        None,
+        "a shipping token manages nothing"
+    );
+    let names = |trail: Vec<audit::AuditEntry>| trail.iter().map(|e| e.account).collect::<BTreeSet<_>>();
+    assert_eq!(
+        names(f.store.audit_trail(sub.id, None, 99).await.unwrap()),
+        BTreeSet::from([sub.id])
+    );
+    assert_eq!(
+        names(f.store.audit_trail(f.account, None, 99).await.unwrap()),
+        BTreeSet::from([f.account, sub.id])
+    );
+}
+
+#[tokio::test]
+async fn account_settings_reach_the_directory() {
+    let f = Fixture::new(Plan::Pro).await;
+    let sub = f
+        .store
+        .create_sub_account(f.account, settings("sub"), secrets(7), &f.by)
+        .await
+        .unwrap();
+    let update = AccountUpdate {
+        retention_days: Some(30),
+        retention_bytes_max: Some(Some(1 << 30)),
+        durability: Some(Some(Durability::Written)),
+        rate_bytes_max: Some(Some(5_000)),
+        ..AccountUpdate::default()
+    };
+    f.store
+        .update_account(f.account, sub.id, update, &f.by)
+        .await
+        .unwrap();
+    let mut directory = Directory::default();
+    for delta in f.all_deltas().await {
+        delta
+            .changes
+            .into_iter()
+            .for_each(|change| directory.apply(change));
+    }
+    let grant = directory.account(sub.id).unwrap();
+    assert_eq!(
+        (grant.retention.days, grant.retention.bytes_max),
+        (30, Some(1 << 30))
+    );
+    assert_eq!(
+        (grant.durability, grant.rate_bytes_max),
+        (Some(Durability::Written), Some(5_000))
+    );
+    let cleared = AccountUpdate {
+        durability: Some(None),
+        name: Some("renamed".to_owned()),
+        ..AccountUpdate::default()
+    };
+    let account = f
+        .store
+        .update_account(f.account, sub.id, cleared, &f.by)
+        .await
+        .unwrap();
+    assert_eq!(
+        (account.settings.durability, account.settings.rate_bytes_max),
+        (None, Some(5_000))
+    );
+    for (name, days, expect) in [
+        ("main", 7, Refusal::AccountNameTaken),
+        ("", 7, Refusal::NameEmpty),
+        ("fine", 0, Refusal::RetentionDays),
+    ] {
+        let update = AccountUpdate {
+            name: Some(name.to_owned()),
+            retention_days: Some(days),
+            ..AccountUpdate::default()
+        };
+        assert_eq!(
+            refusal(f.store.update_account(f.account, sub.id, update, &f.by).await),
+            expect
+        );
+    }
+}
+
+#[tokio::test]
+async fn finds_sorts_and_pages() {
+    let f = Fixture::new(Plan::Pro).await;
+    for (n, name, enabled) in [(1, "c", true), (2, "a", false), (3, "b", true)] {
+        f.clock.advance(std::time::Duration::from_secs(1));
+        f.store
+            .create_token(f.account, name, enabled, secret(n), &f.by)
+            .await
+            .unwrap();
+    }
+    let find = async |enabled, sort: &[(SortField, bool)], offset, limit| {
+        let search = TokenSearch {
+            enabled,
+            sort: sort.to_vec(),
+            offset,
+            limit,
+        };
+        let found = f.store.search_tokens(f.account, &search).await.unwrap();
+        let names: Vec<_> = found.tokens.into_iter().map(|token| token.name).collect();
+        (found.total, names.join(" "))
+    };
+    use SortField::{CreatedAt, Name};
+    for (enabled, sort, offset, limit, expect) in [
+        (None, &[][..], 0, 25, (4, "default c a b")),
+        (None, &[(CreatedAt, true)], 0, 25, (4, "b a c default")),
+        (None, &[(Name, false)], 0, 25, (4, "a b c default")),
+        (
+            None,
+            &[(Name, true), (Name, false), (CreatedAt, false)],
+            1,
+            2,
+            (4, "c b"),
+        ),
+        (Some(true), &[(Name, false)], 0, 25, (3, "b c default")),
+        (Some(false), &[], 0, 25, (1, "a")),
+        (None, &[], 4, 25, (4, "")),
+        (None, &[], u64::MAX, 25, (4, "")),
+    ] {
+        let (total, names) = find(enabled, sort, offset, limit).await;
+        assert_eq!((total, names.as_str()), expect, "{enabled:?} {sort:?} {offset}");
+    }
+}
+
+#[tokio::test]
+async fn the_trail_says_who_did_what_and_holds_no_secret() {
+    let f = Fixture::new(Plan::Pro).await;
+    let by = By {
+        actor: "api-token:admin".to_owned(),
+        account: Some(f.account),
+        source: Some("192.0.2.1".to_owned()),
+        request_id: Some("r".to_owned()),
+    };
+    let second = f
+        .store
+        .create_token(f.account, "second", true, secret(2), &by)
+        .await
+        .unwrap();
+    f.store
+        .update_token(f.account, FIRST, Some("old"), Some(false), &by)
+        .await
+        .unwrap();
+    f.store.delete_token(f.account, FIRST, &by).await.unwrap();
+    let trail = f.store.audit_trail(f.account, None, 4).await.unwrap();
+    let line = |e: &audit::AuditEntry| {
+        let json = |v: &Option<serde_json::Value>| v.as_ref().map_or("-".to_owned(), |v| v.to_string());
+        format!(
+            "{} {} {} -> {}",
+            e.action,
+            e.subject,
+            json(&e.before),
+            json(&e.after)
+        )
+    };
+    assert_eq!(
+        trail.iter().map(line).collect::<Vec<_>>(),
+        [
+            r#"shipping-token.delete shipping-token:1000000 {"enabled":false,"name":"old"} -> -"#,
+            r#"account.default-token account:1000 {"defaultTokenId":1000000} -> {"defaultTokenId":1000001}"#,
+            r#"shipping-token.update shipping-token:1000000 {"enabled":true,"name":"default"} -> {"enabled":false,"name":"old"}"#,
+            r#"shipping-token.create shipping-token:1000001 - -> {"enabled":true,"name":"second"}"#,
+        ]
+    );
+    let newest = &trail[0];
+    assert_eq!(
+        (newest.actor.as_str(), newest.actor_account),
+        ("api-token:admin", Some(f.account))
+    );
+    assert_eq!(
+        (newest.source.as_deref(), newest.request_id.as_deref()),
+        (Some("192.0.2.1"), Some("r"))
+    );
+    let older = f
+        .store
+        .audit_trail(f.account, Some(trail[3].id), 99)
+        .await
+        .unwrap();
+    assert_eq!(older.len(), 4, "the four of the first start");
+    assert_eq!(second.created_by, "api-token:admin");
+    let trail = format!(
+        "{:?}{older:?}{trail:?}",
+        f.store.search_tokens(f.account, &TokenSearch::default()).await
+    );
+    assert!(
+        !trail.contains("shipping-token-number") && !trail.contains(API_TOKEN),
+        "{trail}"
+    );
+}
+
+#[tokio::test]
+async fn a_follower_learns_of_every_commit_and_of_nothing_else() {
+    let f = Fixture::new(Plan::Pro).await;
+    let mut latest = f.store.latest_revision();
+    assert_eq!(*latest.borrow_and_update(), 1);
+    let token = f.create(1, true).await.unwrap();
+    assert!(latest.has_changed().unwrap());
+    assert_eq!(*latest.borrow_and_update(), 2);
+    f.store
+        .update_token(f.account, token, Some("renamed"), None, &f.by)
+        .await
+        .unwrap();
+    let disabled = f.create(2, false).await.unwrap();
+    f.delete(disabled).await.unwrap();
+    assert!(
+        !latest.has_changed().unwrap(),
+        "a gateway knows no names and no disabled tokens"
+    );
+    let deltas = f.store.changes_after(1).await.unwrap().unwrap();
+    let expect = Delta {
+        revision: 2,
+        at_ms: 1_700_000_000_123,
+        changes: vec![Change::Token {
+            digest: secret(1).digest(),
+            token,
+            account: f.account,
+        }],
+    };
+    assert_eq!(deltas, [expect]);
+    assert_eq!(
+        f.store.changes_after(3).await.unwrap(),
+        None,
+        "a revision of some other store"
+    );
+}
+
+#[tokio::test]
+async fn forgets_old_revisions() {
+    let f = Fixture::with_revisions(Plan::Pro, 3).await;
+    for n in 1..=5 {
+        f.create(n, true).await.unwrap();
+    }
+    assert_eq!(f.store.changes_after(2).await.unwrap(), None);
+    let kept = f.store.changes_after(3).await.unwrap().unwrap();
+    assert_eq!(
+        kept.iter().map(|delta| delta.revision).collect::<Vec<_>>(),
+        [4, 5, 6]
+    );
+    let snapshot = f.store.snapshot().await.unwrap();
+    assert_eq!((snapshot.revision, snapshot.changes.len()), (6, 1 + 6));
+}
+
+#[tokio::test]
+async fn a_restart_keeps_everything() {
+    let f = Fixture::new(Plan::Pro).await;
+    f.create(1, true).await.unwrap();
+    f.create(2, false).await.unwrap();
+    let all = TokenSearch {
+        limit: 100,
+        ..TokenSearch::default()
+    };
+    let before = (
+        f.store.id().to_owned(),
+        f.store.snapshot().await.unwrap(),
+        f.store.search_tokens(f.account, &all).await.unwrap().tokens,
+        f.store.audit_trail(f.account, None, 99).await.unwrap(),
+        f.store.accounts(f.account).await.unwrap(),
+    );
+    f.store.close().await;
+    let store = Store::open(options(&f.folder), f.clock.clone()).await.unwrap();
+    let after = (
+        store.id().to_owned(),
+        store.snapshot().await.unwrap(),
+        store.search_tokens(f.account, &all).await.unwrap().tokens,
+        store.audit_trail(f.account, None, 99).await.unwrap(),
+        store.accounts(f.account).await.unwrap(),
+    );
+    assert_eq!(before, after);
+    assert_eq!(*store.latest_revision().borrow(), after.1.revision);
+}
+
+#[tokio::test]
+async fn another_key_is_an_error_and_a_missing_one_is_not_replaced() {
+    let f = Fixture::new(Plan::Pro).await;
+    f.store.close().await;
+    let with = |key| {
+        let options = Options {
+            key,
+            ..options(&f.folder)
+        };
+        Store::open(options, f.clock.clone())
+    };
+    let wrong = with(KeySource::Given(Key::from_hex(&"ff".repeat(32)).unwrap())).await;
+    assert!(matches!(wrong.err(), Some(OpenError::WrongKey)));
+    let path = f.folder.path().join("token.key");
+    let missing = with(KeySource::File(path.clone())).await;
+    assert!(matches!(
+        missing.err(),
+        Some(OpenError::Key(KeyError::Missing(_)))
+    ));
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_files() {
+    let f = Fixture::new(Plan::Pro).await;
+    f.create(1, true).await.unwrap();
+    f.store
+        .create_sub_account(f.account, settings("sub"), secrets(7), &f.by)
+        .await
+        .unwrap();
+    let mut files = 0;
+    for entry in std::fs::read_dir(f.folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        for secret in ["shipping-token-number", "api-token-number", API_TOKEN] {
+            assert!(
+                memchr::memmem::find(&bytes, secret.as_bytes()).is_none(),
+                "{secret} in {}",
+                path.display()
+            );
+        }
+        files += usize::from(memchr::memmem::find(&bytes, b"default").is_some());
+    }
+    assert!(files > 0, "the files hold what is no secret");
+}
+
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = Fixture::new(Plan::Pro).await;
+    for entry in std::fs::read_dir(f.folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", entry.path().display());
+    }
+}
+
+/// Replays every revision from nothing: at each of them every account must obey its limits.
+fn replay(deltas: &[Delta], enabled_max: usize) -> BTreeMap<AccountId, BTreeSet<TokenDigest>> {
+    let mut enabled: BTreeMap<AccountId, BTreeSet<TokenDigest>> = BTreeMap::new();
+    for (delta, expect) in deltas.iter().zip(1..) {
+        assert_eq!(delta.revision, expect, "revisions have no gap");
+        for change in &delta.changes {
+            match change {
+                Change::Account(grant) => drop(enabled.entry(grant.account).or_default()),
+                Change::Token { digest, account, .. } => {
+                    assert!(enabled.get_mut(account).unwrap().insert(*digest));
+                }
+                Change::Revoke { digest } => {
+                    assert_eq!(
+                        enabled
+                            .values_mut()
+                            .filter(|tokens| tokens.contains(digest))
+                            .count(),
+                        1
+                    );
+                    enabled.values_mut().for_each(|tokens| {
+                        tokens.remove(digest);
+                    });
+                }
+            }
+        }
+        for (account, tokens) in &enabled {
+            assert!(
+                (1..=enabled_max).contains(&tokens.len()),
+                "{account}: {} at {}",
+                tokens.len(),
+                delta.revision
+            );
+        }
+    }
+    enabled
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parallel_admins_never_break_a_rule() {
+    for (plan, max) in [(Plan::Community, 1), (Plan::Pro, 15)] {
+        let f = Fixture::with_revisions(plan, 100_000).await;
+        let sub = f
+            .store
+            .create_sub_account(f.account, settings("sub"), secrets(9_000), &f.by)
+            .await
+            .unwrap();
+        let mut admins = tokio::task::JoinSet::new();
+        for admin in 0..32 {
+            let account = [f.account, sub.id][admin as usize % 2];
+            admins.spawn(act(f.store.clone(), account, admin, max));
+        }
+        admins.join_all().await;
+        let deltas = f.all_deltas().await;
+        let replayed = replay(&deltas, max as usize);
+        let mut snapshot: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for change in f.store.snapshot().await.unwrap().changes {
+            if let Change::Token { digest, account, .. } = change {
+                snapshot.entry(account).or_default().insert(digest);
+            }
+        }
+        assert_eq!(replayed, snapshot);
+    }
+}
+
+/// One admin, doing what comes: the answers may be refusals, never faults, and what it sees must obey the rules.
+async fn act(store: Store, account: AccountId, admin: u64, max: u32) {
+    let by = By::default();
+    let mut dice = admin.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for step in 0..20u64 {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        let all = TokenSearch {
+            limit: 1_000,
+            ..TokenSearch::default()
+        };
+        let tokens = store.search_tokens(account, &all).await.unwrap().tokens;
+        let enabled = tokens.iter().filter(|token| token.enabled).count();
+        assert!(
+            (1..=max as usize).contains(&enabled),
+            "{enabled} of {}",
+            tokens.len()
+        );
+        assert!(store.default_token(account).await.unwrap().enabled);
+        let any = tokens[dice as usize % tokens.len()].id;
+        let answer = match dice >> 32 & 3 {
+            0 => {
+                let (name, secret) = (format!("{admin} {step}"), secret(admin * 100 + step + 1));
+                store
+                    .create_token(account, &name, dice & 1 == 0, secret, &by)
+                    .await
+            }
+            1 => store.update_token(account, any, None, Some(true), &by).await,
+            2 => store.update_token(account, any, None, Some(false), &by).await,
+            _ => store.delete_token(account, any, &by).await,
+        };
+        match answer {
+            Ok(_) | Err(StoreError::Refused(_) | StoreError::NotFound) => {}
+            Err(fault) => panic!("{fault:?}"),
+        }
+    }
+}
