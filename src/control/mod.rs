@@ -1,1 +1,137 @@
-//! (to be written)
+//! The control plane: the REST API with which admins manage accounts and tokens, and the stream from which gateways
+//! learn of it.
+//!
+//! A handler parses, asks the store one question, and shows the answer; the rules are the store's. What a handler may
+//! touch comes with who is asking: an `Admin` or a `Gateway` is the only way to the store, so a route without one has
+//! nothing to show. It never sees a log line, and nothing a shipper sends depends on it being up.
+
+mod access;
+mod accounts;
+mod audit;
+mod directory;
+mod error;
+mod exchange;
+pub mod first_start;
+mod input;
+mod listener;
+mod openapi;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+use crate::clock::Clock;
+use crate::domain::token::GatewayCredential;
+use crate::metrics::Metrics;
+use crate::shutdown::Tasks;
+use crate::store::key::{Key, KeySource};
+use crate::store::{OpenError, Options, Store};
+use access::{App, Parts};
+use axum::middleware::from_fn_with_state;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Connections over which the store is read.
+const READERS_MAX: u32 = 4;
+
+/// What the control plane needs to start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the API listens.
+    pub http: SocketAddr,
+    /// The store's address: `sqlite://path`.
+    pub store: String,
+    /// The key that seals stored shipping tokens; without it, the one in `key_file`.
+    pub token_key: Option<Key>,
+    /// Holds the key when none is configured; created by the first start.
+    pub key_file: PathBuf,
+    /// What gateways prove themselves with.
+    pub credential: GatewayCredential,
+    /// Largest request body, in bytes.
+    pub body_bytes_max: usize,
+    /// How long a request's body, and then its answer, may take.
+    pub request_timeout_ms: u64,
+    /// Open connections; further ones wait to be accepted.
+    pub connections_max: usize,
+    /// How many revisions of the directory are kept for gateways that fall behind.
+    pub revisions_max: u64,
+}
+
+/// Why the control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the API cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("the API's description cannot be written")]
+    Describe(#[source] serde_json::Error),
+}
+
+/// Every route on one screen. Each is described where it is written, and all of it becomes `/openapi.json`.
+fn all_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::preamble())
+        .routes(routes!(tokens::create))
+        .routes(routes!(tokens::search))
+        .routes(routes!(tokens::limits))
+        .routes(routes!(tokens::show, tokens::update, tokens::delete))
+        .routes(routes!(accounts::whoami_v1))
+        .routes(routes!(accounts::whoami_v2))
+        .routes(routes!(accounts::settings))
+        .routes(routes!(accounts::create, accounts::list))
+        .routes(routes!(accounts::show, accounts::update))
+        .routes(routes!(audit::trail))
+        .routes(routes!(directory::stream))
+        .routes(routes!(openapi::document))
+}
+
+/// Opens the store that `config` names.
+pub async fn open_store(config: &Config, clock: Clock) -> Result<Store, OpenError> {
+    let options = Options {
+        url: config.store.clone(),
+        key: match &config.token_key {
+            Some(key) => KeySource::Given(key.clone()),
+            None => KeySource::File(config.key_file.clone()),
+        },
+        revisions_max: config.revisions_max,
+        readers_max: READERS_MAX,
+    };
+    Store::open(options, clock).await
+}
+
+/// Starts the API and returns where it listens. It ends, requests finished first, when `tasks` drains.
+pub async fn start(
+    config: &Config,
+    store: Store,
+    metrics: Arc<Metrics>,
+    tasks: Tasks,
+) -> Result<SocketAddr, StartError> {
+    let listen = |source| StartError::Listen {
+        address: config.http,
+        source,
+    };
+    let listener = TcpListener::bind(config.http).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let (router, description) = all_routes().split_for_parts();
+    let app = App::new(Parts {
+        store,
+        credential: config.credential.digest(),
+        metrics,
+        tasks: tasks.clone(),
+        body_bytes_max: config.body_bytes_max,
+        request_timeout: std::time::Duration::from_millis(config.request_timeout_ms),
+        openapi: description.to_json().map_err(StartError::Describe)?.into(),
+    });
+    let router = router
+        .fallback(exchange::no_such_path)
+        .method_not_allowed_fallback(exchange::no_such_method)
+        .layer(from_fn_with_state(app.clone(), exchange::exchange))
+        .with_state(app);
+    listener::serve(listener, router, config.connections_max, tasks);
+    Ok(address)
+}

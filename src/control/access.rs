@@ -1,0 +1,139 @@
+//! Who is asking. [`Admin`], [`MainAdmin`] and [`Gateway`] are made from a request's credentials and from nothing else,
+//! and they alone lead to the store: a route that forgets to ask has nothing to answer with.
+
+use super::error::ApiError;
+use super::exchange::RequestId;
+use super::listener::Peer;
+use crate::domain::account::AccountId;
+use crate::domain::token::TokenDigest;
+use crate::metrics::Metrics;
+use crate::shutdown::Tasks;
+use crate::store::{By, Store};
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request;
+use hyper::body::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the API runs on. The store and the credential are not within reach of a handler.
+#[derive(Clone)]
+pub(super) struct App(Arc<Parts>);
+
+pub(super) struct Parts {
+    pub store: Store,
+    /// Of the gateways' credential.
+    pub credential: TokenDigest,
+    pub metrics: Arc<Metrics>,
+    pub tasks: Tasks,
+    pub body_bytes_max: usize,
+    pub request_timeout: Duration,
+    pub openapi: Bytes,
+}
+
+impl App {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    pub(super) fn body_bytes_max(&self) -> usize {
+        self.0.body_bytes_max
+    }
+
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.0.request_timeout
+    }
+
+    pub(super) fn openapi(&self) -> Bytes {
+        self.0.openapi.clone()
+    }
+}
+
+/// An admin of `account`, by its API token.
+pub(super) struct Admin {
+    pub account: AccountId,
+    pub by: By,
+    pub store: Store,
+    main: bool,
+}
+
+/// An admin of a main account: also of its sub-accounts.
+pub(super) struct MainAdmin(pub Admin);
+
+/// A gateway, by the gateways' credential.
+pub(super) struct Gateway {
+    pub store: Store,
+    pub metrics: Arc<Metrics>,
+    pub tasks: Tasks,
+}
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
+        let secret = parts
+            .headers
+            .get("x-api-token")
+            .and_then(|value| value.to_str().ok());
+        let digest = TokenDigest::of(secret.ok_or(ApiError::Forbidden)?.trim());
+        let known = app.0.store.authenticate(&digest).await.map_err(ApiError::Fault)?;
+        let identity = known.ok_or(ApiError::Forbidden)?;
+        Ok(Self {
+            account: identity.account,
+            main: identity.main,
+            by: By {
+                actor: format!("api-token:{}", identity.token_name),
+                account: Some(identity.account),
+                source: parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_string()),
+                request_id: parts.extensions.get::<RequestId>().map(|id| id.0.to_string()),
+            },
+            store: app.0.store.clone(),
+        })
+    }
+}
+
+impl FromRequestParts<App> for MainAdmin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
+        let admin = Admin::from_request_parts(parts, app).await?;
+        if admin.main {
+            Ok(Self(admin))
+        } else {
+            Err(ApiError::Forbidden)
+        }
+    }
+}
+
+impl FromRequestParts<App> for Gateway {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
+        let value = parts
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let (scheme, secret) = value
+            .and_then(|value| value.split_once(' '))
+            .ok_or(ApiError::Forbidden)?;
+        let sent = TokenDigest::of(secret.trim());
+        let same =
+            aws_lc_rs::constant_time::verify_slices_are_equal(sent.as_bytes(), app.0.credential.as_bytes());
+        if !scheme.eq_ignore_ascii_case("bearer") || same.is_err() {
+            return Err(ApiError::Forbidden);
+        }
+        Ok(Self {
+            store: app.0.store.clone(),
+            metrics: Arc::clone(&app.0.metrics),
+            tasks: app.0.tasks.clone(),
+        })
+    }
+}

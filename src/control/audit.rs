@@ -1,0 +1,108 @@
+//! The call that shows who changed what.
+
+use super::access::Admin;
+use super::error::{ApiError, Area, ErrorBody};
+use super::input::Asked;
+use super::tokens::epoch_seconds;
+use crate::store::audit::AuditEntry;
+use axum::Json;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+const LIMIT_MAX: u32 = 1_000;
+const LIMIT_DEFAULT: u32 = 50;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Stretch {
+    /// How many entries: between 1 and 1000, 50 unless it says otherwise.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `nextCursor` of the page before.
+    cursor: Option<u64>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Trail {
+    entries: Vec<Entry>,
+    /// `null` on the last page.
+    next_cursor: Option<u64>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entry {
+    id: u64,
+    /// Seconds since the Unix epoch.
+    at: f64,
+    /// The account that was changed.
+    #[schema(value_type = i32)]
+    account_id: u32,
+    /// Who did it, such as `api-token:admin`.
+    actor: String,
+    #[schema(value_type = Option<i32>)]
+    actor_account_id: Option<u32>,
+    /// Such as `shipping-token.update`.
+    action: String,
+    /// Such as `shipping-token:1000000`.
+    subject: String,
+    /// `null` of what did not exist.
+    #[schema(value_type = Option<Object>)]
+    before: Option<Value>,
+    /// `null` of what exists no more.
+    #[schema(value_type = Option<Object>)]
+    after: Option<Value>,
+    source_address: Option<String>,
+    request_id: Option<String>,
+}
+
+impl From<AuditEntry> for Entry {
+    fn from(entry: AuditEntry) -> Self {
+        Self {
+            id: entry.id,
+            at: epoch_seconds(entry.at_ms),
+            account_id: entry.account.0,
+            actor: entry.actor,
+            actor_account_id: entry.actor_account.map(|account| account.0),
+            action: entry.action,
+            subject: entry.subject,
+            before: entry.before,
+            after: entry.after,
+            source_address: entry.source,
+            request_id: entry.request_id,
+        }
+    }
+}
+
+/// Show who changed what, newest first. A main account sees its sub-accounts' changes too.
+#[utoipa::path(
+    get, path = "/v1/audit-trail", tag = "audit trail", security(("apiToken" = [])),
+    params(Stretch),
+    responses(
+        (status = 200, body = Trail),
+        (status = 400, description = "The limit is out of bounds, or the cursor is none", body = ErrorBody),
+        (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
+    )
+)]
+pub(super) async fn trail(admin: Admin, Asked(stretch): Asked<Stretch>) -> Result<Json<Trail>, ApiError> {
+    let limit = stretch.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(ApiError::Malformed(format!("limit is between 1 and {LIMIT_MAX}")));
+    }
+    // One more than asked for tells whether there is another page.
+    let found = admin
+        .store
+        .audit_trail(admin.account, stretch.cursor, limit + 1)
+        .await;
+    let mut entries: Vec<Entry> = found
+        .map_err(ApiError::of(Area::Request))?
+        .into_iter()
+        .map(Entry::from)
+        .collect();
+    let more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    let next_cursor = entries.last().filter(|_| more).map(|entry| entry.id);
+    Ok(Json(Trail { entries, next_cursor }))
+}

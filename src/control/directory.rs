@@ -1,0 +1,241 @@
+//! The stream from which a gateway learns its directory, as `wire` describes it.
+//!
+//! Each stream is one task. A commit wakes it at once; it also looks by itself at every heartbeat, so that a wake-up
+//! lost on the way costs a second and not a revision. A gateway that does not read is cut off and asks again.
+
+use super::access::Gateway;
+use super::error::{ApiError, ErrorBody};
+use super::exchange::chain;
+use super::input::Asked;
+use crate::metrics::Metrics;
+use crate::shutdown::Tasks;
+use crate::store::directory::{Delta, Snapshot};
+use crate::store::{Store, StoreError};
+use crate::wire::{self, HEARTBEAT_MS, Message};
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Bytes, Frame};
+use serde::Deserialize;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use utoipa::IntoParams;
+
+/// Twice as often as promised: one late heartbeat is not a dead stream.
+const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS / 2);
+/// How long a gateway may leave the stream unread.
+const STALLED: Duration = Duration::from_secs(30);
+/// Chunks on their way to the socket.
+const CHUNKS_MAX: usize = 4;
+/// About how large a chunk of a snapshot is.
+const CHUNK_BYTES: usize = 64 << 10;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Position {
+    /// The store the gateway's directory came from; empty when it has none.
+    #[serde(default)]
+    store: String,
+    /// The revision of the gateway's directory.
+    #[serde(default)]
+    after: u64,
+}
+
+/// Follow the directory of enabled tokens: newline-separated JSON that does not end.
+#[utoipa::path(
+    get, path = "/gateway/v1/directory", tag = "gateways", security(("gatewayCredential" = [])),
+    params(Position),
+    responses(
+        (status = 200, description = "One message a line", body = Object, content_type = "application/x-ndjson"),
+        (status = 403, description = "Not the gateways' credential", body = ErrorBody),
+    )
+)]
+pub(super) async fn stream(gateway: Gateway, Asked(position): Asked<Position>) -> Result<Response, ApiError> {
+    let (lines, body) = mpsc::channel(CHUNKS_MAX);
+    let tasks = gateway.tasks.clone();
+    tasks.spawn(async move {
+        let _connected = Connected::new(gateway.metrics);
+        let mut stream = Stream {
+            store: gateway.store,
+            tasks: gateway.tasks,
+            lines,
+        };
+        match stream.run(position).await {
+            Ok(()) | Err(Ended::Gone) => {}
+            Err(Ended::Fault(fault)) => {
+                let cause = chain(&fault);
+                tracing::error!(
+                    cause,
+                    "a gateway's directory stream failed; the gateway will ask again"
+                );
+            }
+        }
+    });
+    let headers = [
+        (CONTENT_TYPE, "application/x-ndjson"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, Body::new(Chunks(body))).into_response())
+}
+
+/// Why a stream is over.
+enum Ended {
+    /// The gateway went, stalled or fell too far behind, or this server drains.
+    Gone,
+    Fault(StoreError),
+}
+
+impl From<StoreError> for Ended {
+    fn from(fault: StoreError) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+struct Stream {
+    store: Store,
+    tasks: Tasks,
+    lines: mpsc::Sender<Bytes>,
+}
+
+impl Stream {
+    async fn run(&mut self, position: Position) -> Result<(), Ended> {
+        let mut latest = self.store.latest_revision();
+        let hello = Message::Hello {
+            version: wire::VERSION,
+            store: self.store.id().to_owned(),
+        };
+        self.push(lines_of(&[hello])).await?;
+        let mut revision = match self.catch_up(&position).await? {
+            Some(revision) => revision,
+            None => self.send_snapshot().await?,
+        };
+        loop {
+            latest.mark_unchanged();
+            let deltas = self.store.changes_after(revision).await?.ok_or(Ended::Gone)?;
+            if !deltas.is_empty() {
+                revision = self.send_deltas(deltas, revision).await?;
+                continue;
+            }
+            tokio::select! {
+                () = self.tasks.draining() => return Ok(()),
+                () = self.lines.closed() => return Ok(()),
+                woken = timeout(HEARTBEAT, latest.changed()) => if woken.is_err() {
+                    self.push(lines_of(&[Message::Heartbeat { revision }])).await?;
+                },
+            }
+        }
+    }
+
+    /// Sends what the gateway missed, if that is still known.
+    async fn catch_up(&self, position: &Position) -> Result<Option<u64>, Ended> {
+        if position.store != self.store.id() {
+            return Ok(None);
+        }
+        match self.store.changes_after(position.after).await? {
+            None => Ok(None),
+            Some(deltas) => Ok(Some(self.send_deltas(deltas, position.after).await?)),
+        }
+    }
+
+    async fn send_deltas(&self, deltas: Vec<Delta>, from: u64) -> Result<u64, Ended> {
+        let revision = deltas.last().map_or(from, |delta| delta.revision);
+        let messages: Vec<_> = deltas
+            .into_iter()
+            .map(|delta| Message::Delta {
+                revision: delta.revision,
+                at_ms: delta.at_ms,
+                changes: delta.changes,
+            })
+            .collect();
+        self.push(lines_of(&messages)).await?;
+        Ok(revision)
+    }
+
+    async fn send_snapshot(&self) -> Result<u64, Ended> {
+        let Snapshot { revision, changes } = self.store.snapshot().await?;
+        let begin = Message::Snapshot {
+            revision,
+            changes: changes.len() as u64,
+        };
+        self.push(lines_of(&[begin])).await?;
+        let mut crc32c = 0;
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES * 2);
+        for change in changes {
+            write_line(&mut chunk, &Message::Change(change));
+            if chunk.len() >= CHUNK_BYTES {
+                crc32c = crc32c::crc32c_append(crc32c, &chunk);
+                self.push(Bytes::copy_from_slice(&chunk)).await?;
+                chunk.clear();
+            }
+        }
+        crc32c = crc32c::crc32c_append(crc32c, &chunk);
+        write_line(&mut chunk, &Message::SnapshotEnd { crc32c });
+        self.push(chunk.into()).await?;
+        Ok(revision)
+    }
+
+    async fn push(&self, chunk: Bytes) -> Result<(), Ended> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = self.tasks.draining() => Err(Ended::Gone),
+            sent = timeout(STALLED, self.lines.send(chunk)) => match sent {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) | Err(_) => Err(Ended::Gone),
+            },
+        }
+    }
+}
+
+fn lines_of(messages: &[Message]) -> Bytes {
+    let mut lines = Vec::new();
+    for message in messages {
+        write_line(&mut lines, message);
+    }
+    lines.into()
+}
+
+fn write_line(lines: &mut Vec<u8>, message: &Message) {
+    // Into memory, from types without maps: neither can fail.
+    serde_json::to_writer(&mut *lines, message).expect("a message is always JSON");
+    lines.push(b'\n');
+}
+
+/// Counts a stream for as long as it lives.
+struct Connected(Arc<Metrics>);
+
+impl Connected {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.control.gateways_connected.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.control.gateways_connected.dec();
+    }
+}
+
+/// A response body made of chunks as they come.
+struct Chunks(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(context)
+            .map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}

@@ -1,0 +1,233 @@
+//! Every way the API says no: one match from a failure to its status, code and text.
+//!
+//! What the client is told and what went wrong inside are apart: a fault's cause goes to the log, under the request's
+//! id, and the client gets the id.
+
+use crate::store::StoreError;
+use crate::store::rules::Refusal;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// What a failure is about: the first half of its `errorCode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Area {
+    LogShippingTokens,
+    Accounts,
+    Request,
+}
+
+impl Area {
+    fn name(self) -> &'static str {
+        match self {
+            Self::LogShippingTokens => "LogShippingTokens",
+            Self::Accounts => "Accounts",
+            Self::Request => "Request",
+        }
+    }
+}
+
+/// A failed request.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    /// No credentials, wrong ones, or not enough.
+    Forbidden,
+    NotFound(Area),
+    NoSuchPath,
+    NoSuchMethod,
+    /// The request is not what this call takes; the text says how.
+    Malformed(String),
+    TooLarge {
+        bytes_max: usize,
+    },
+    /// The body did not arrive in time.
+    Late,
+    /// The answer was not ready in time.
+    Busy,
+    Refused(Area, Refusal),
+    Fault(StoreError),
+    Random(getrandom::Error),
+}
+
+/// The body of every failure but 403, which has `code` and `message` only.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ErrorBody {
+    /// The status again.
+    code: u16,
+    /// A stable name for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<String>,
+    /// A sentence for people.
+    message: String,
+    /// Names this request in the server's log and audit trail; also in the header `X-Request-Id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    /// The numbers behind the message, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Value>,
+}
+
+struct Told {
+    status: StatusCode,
+    area: Area,
+    code: &'static str,
+    message: String,
+    parameters: Value,
+}
+
+impl ApiError {
+    /// How a failure of the store shows in a call about `area`.
+    pub(super) fn of(area: Area) -> impl Fn(StoreError) -> Self {
+        move |error| match error {
+            StoreError::Refused(refusal) => Self::Refused(area, refusal),
+            StoreError::NotFound => Self::NotFound(area),
+            fault @ (StoreError::Database(_) | StoreError::Damaged(_)) => Self::Fault(fault),
+        }
+    }
+
+    /// The cause to log, if this is a fault of the server.
+    pub(super) fn fault(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Fault(fault) => Some(fault),
+            Self::Random(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
+    /// The body to send.
+    pub(super) fn body(&self, request_id: &str) -> ErrorBody {
+        let told = self.told();
+        if matches!(self, Self::Forbidden) {
+            // Clients compare this answer as a whole.
+            return ErrorBody {
+                code: told.status.as_u16(),
+                error_code: None,
+                message: told.message,
+                request_id: None,
+                parameters: None,
+            };
+        }
+        ErrorBody {
+            code: told.status.as_u16(),
+            error_code: Some(format!("{}/{}", told.area.name(), told.code)),
+            message: told.message,
+            request_id: Some(request_id.to_owned()),
+            parameters: Some(told.parameters),
+        }
+    }
+
+    fn told(&self) -> Told {
+        let told = |status, area, code, message: &str| Told {
+            status,
+            area,
+            code,
+            message: message.to_owned(),
+            parameters: json!({}),
+        };
+        match self {
+            Self::Forbidden => told(
+                StatusCode::FORBIDDEN,
+                Area::Request,
+                "FORBIDDEN",
+                "Insufficient privileges",
+            ),
+            Self::NotFound(area) => {
+                let message = match area {
+                    Area::LogShippingTokens => "There is no such log shipping token",
+                    Area::Accounts => "There is no such account",
+                    Area::Request => "Not found",
+                };
+                told(StatusCode::NOT_FOUND, *area, "NOT_FOUND", message)
+            }
+            Self::NoSuchPath => told(
+                StatusCode::NOT_FOUND,
+                Area::Request,
+                "NO_SUCH_PATH",
+                "There is no such path",
+            ),
+            Self::NoSuchMethod => told(
+                StatusCode::METHOD_NOT_ALLOWED,
+                Area::Request,
+                "NO_SUCH_METHOD",
+                "This path does not take this method",
+            ),
+            Self::Malformed(how) => told(StatusCode::BAD_REQUEST, Area::Request, "MALFORMED", how),
+            Self::TooLarge { bytes_max } => Told {
+                parameters: json!({ "bytesMax": bytes_max }),
+                ..told(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    Area::Request,
+                    "TOO_LARGE",
+                    &format!("The body is larger than {bytes_max} bytes"),
+                )
+            },
+            Self::Late => told(
+                StatusCode::REQUEST_TIMEOUT,
+                Area::Request,
+                "BODY_TIMEOUT",
+                "The body did not arrive in time",
+            ),
+            Self::Busy => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Area::Request,
+                "BUSY",
+                "The answer is not ready in time; what was asked may still be done",
+            ),
+            Self::Refused(area, refusal) => Told {
+                parameters: parameters_of(*refusal),
+                ..told(
+                    StatusCode::BAD_REQUEST,
+                    *area,
+                    code_of(*refusal),
+                    &refusal.to_string(),
+                )
+            },
+            Self::Fault(_) | Self::Random(_) => told(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Area::Request,
+                "FAULT",
+                "The server failed to do this; its log tells more under this requestId",
+            ),
+        }
+    }
+}
+
+fn code_of(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::NameEmpty => "NAME_EMPTY",
+        Refusal::NameTooLong => "NAME_TOO_LONG",
+        Refusal::NameMalformed => "NAME_MALFORMED",
+        Refusal::TokenNameTaken | Refusal::AccountNameTaken => "NAME_TAKEN",
+        Refusal::EnabledLimit { .. } => "LIMIT_REACHED",
+        Refusal::SoleToken => "SOLE_TOKEN",
+        Refusal::LastEnabledToken => "LAST_ENABLED_TOKEN",
+        Refusal::RetentionDays => "RETENTION_DAYS",
+        Refusal::Bytes => "BYTES",
+    }
+}
+
+fn parameters_of(refusal: Refusal) -> Value {
+    match refusal {
+        Refusal::EnabledLimit { max } => json!({ "maxAllowedTokens": max }),
+        _ => json!({}),
+    }
+}
+
+impl From<getrandom::Error> for ApiError {
+    fn from(error: getrandom::Error) -> Self {
+        Self::Random(error)
+    }
+}
+
+/// The body is written by `exchange`, which knows the request's id.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.told().status.into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}

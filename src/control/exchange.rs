@@ -1,0 +1,165 @@
+//! Around every request: its id, its body, its deadline, its metrics and its line in the log.
+//!
+//! A request that has begun runs to its end even when its client goes away, so a change is always announced to those
+//! who follow the directory. Bodies are read whole, up to a limit, before a handler is asked: a connection whose
+//! request was refused is left clean for the next one, which published clients depend on.
+
+use super::access::App;
+use super::error::ApiError;
+use crate::clock::monotonic;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Bytes};
+use std::error::Error;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// How much of an oversized body is read and thrown away to keep its connection.
+const DISCARDED_BYTES_MAX: usize = 8 << 20;
+
+/// Names one request in answers, logs and the audit trail.
+#[derive(Clone, Copy)]
+pub(super) struct RequestId(pub Uuid);
+
+/// What became of a request's body.
+#[derive(Clone)]
+pub(super) enum Arrived {
+    Whole(Bytes),
+    TooLarge {
+        bytes_max: usize,
+    },
+    /// Too slow, or cut off.
+    Late,
+}
+
+pub(super) async fn no_such_path() -> ApiError {
+    ApiError::NoSuchPath
+}
+
+pub(super) async fn no_such_method() -> ApiError {
+    ApiError::NoSuchMethod
+}
+
+/// The middleware of all routes.
+pub(super) async fn exchange(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = monotonic();
+    let id = RequestId(Uuid::new_v4());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unknown".to_owned(), |path| path.as_str().to_owned());
+    let method = request.method().clone();
+    let (mut parts, body) = request.into_parts();
+    let (arrived, clean) = match timeout(app.request_timeout(), read(body, app.body_bytes_max())).await {
+        Ok(read) => read,
+        Err(_) => (Arrived::Late, false),
+    };
+    parts.extensions.insert(id);
+    parts.extensions.insert(arrived);
+    let mut response = answer(&app, Request::from_parts(parts, Body::empty()), next).await;
+    let failure = response.extensions_mut().remove::<Arc<ApiError>>();
+    if let Some(failure) = &failure {
+        response = with_body(response, failure, id);
+    }
+    if let Ok(value) = HeaderValue::from_str(&id.0.to_string()) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    if !clean {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let control = &app.metrics().control;
+    control
+        .requests
+        .with_label_values(&[route.as_str(), response.status().as_str()])
+        .inc();
+    control
+        .request_seconds
+        .with_label_values(&[route.as_str()])
+        .observe(seconds);
+    log(&method, &route, &response, failure.as_deref(), id, seconds);
+    response
+}
+
+/// Runs the handler as a task of its own, and waits for it as long as a request may take.
+async fn answer(app: &App, request: Request, next: Next) -> Response {
+    let (send, receive) = oneshot::channel();
+    app.tasks().spawn(async move {
+        let _ = send.send(next.run(request).await);
+    });
+    match timeout(app.request_timeout(), receive).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) | Err(_) => ApiError::Busy.into_response(),
+    }
+}
+
+/// Reads a body to its end, and says whether it got there.
+async fn read(mut body: Body, bytes_max: usize) -> (Arrived, bool) {
+    let too_large = Arrived::TooLarge { bytes_max };
+    if body.size_hint().lower() > DISCARDED_BYTES_MAX as u64 {
+        return (too_large, false);
+    }
+    let mut whole = Vec::new();
+    let mut received = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return (Arrived::Late, false);
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        received += data.len();
+        if received > DISCARDED_BYTES_MAX {
+            return (too_large, false);
+        } else if received <= bytes_max {
+            whole.extend_from_slice(&data);
+        }
+    }
+    let arrived = if received <= bytes_max {
+        Arrived::Whole(whole.into())
+    } else {
+        too_large
+    };
+    (arrived, true)
+}
+
+fn with_body(response: Response, failure: &ApiError, id: RequestId) -> Response {
+    let mut told = (response.status(), Json(failure.body(&id.0.to_string()))).into_response();
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        told.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    told
+}
+
+/// One line a request: no query, no header, no body, for any of them may hold a secret.
+fn log(
+    method: &Method,
+    route: &str,
+    response: &Response,
+    failure: Option<&ApiError>,
+    id: RequestId,
+    seconds: f64,
+) {
+    let (status, request_id) = (response.status().as_u16(), id.0);
+    if let Some(fault) = failure.and_then(ApiError::fault) {
+        let cause = chain(fault);
+        tracing::error!(%method, route, status, seconds, %request_id, cause, "an API request failed");
+    } else if method == Method::GET || method == Method::HEAD {
+        tracing::debug!(%method, route, status, seconds, %request_id, "API request");
+    } else {
+        tracing::info!(%method, route, status, seconds, %request_id, "API request");
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,90 @@
+//! The first start: an empty store gets its main account, so that somebody can sign in at all.
+
+use crate::domain::account::{AccountId, Retention};
+use crate::domain::plan::Plan;
+use crate::domain::token::{ApiToken, ShippingToken};
+use crate::store::accounts::{AccountSettings, FirstSecrets};
+use crate::store::{By, Store, StoreError};
+
+/// What an account keeps unless somebody says otherwise, in days.
+pub(super) const RETENTION_DAYS_DEFAULT: u32 = 7;
+
+/// What the first account is to be.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    pub account_name: String,
+    pub plan: Plan,
+    /// `None`: a random one.
+    pub api_token: Option<ApiToken>,
+    /// `None`: a random one.
+    pub shipping_token: Option<ShippingToken>,
+}
+
+/// The first account, and its secrets to be shown once.
+#[derive(Debug, Clone)]
+pub struct FirstStart {
+    pub account: AccountId,
+    pub shipping_token: ShippingToken,
+    pub api_token: ApiToken,
+}
+
+/// Why there is no first account.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    #[error("the operating system gives no random numbers")]
+    Random(#[from] getrandom::Error),
+    #[error("the first account cannot be created")]
+    Store(#[from] StoreError),
+}
+
+/// Creates the main account with its `default` shipping token and an API token, in one transaction. `None` when the
+/// store has accounts already: then nothing of `bootstrap` matters any more.
+pub async fn bootstrap(store: &Store, bootstrap: Bootstrap) -> Result<Option<FirstStart>, BootstrapError> {
+    let mut secrets = random_secrets()?;
+    if let Some(given) = bootstrap.shipping_token {
+        secrets.shipping_token = given;
+    }
+    if let Some(given) = bootstrap.api_token {
+        secrets.api_token = given;
+    }
+    let settings = AccountSettings {
+        name: bootstrap.account_name,
+        retention: Retention {
+            days: RETENTION_DAYS_DEFAULT,
+            bytes_max: None,
+        },
+        durability: None,
+        rate_bytes_max: None,
+    };
+    let by = By {
+        actor: "bootstrap".to_owned(),
+        ..By::default()
+    };
+    let account = store
+        .create_first_account(bootstrap.plan, settings, secrets.clone(), &by)
+        .await?;
+    Ok(account.map(|account| FirstStart {
+        account: account.id,
+        shipping_token: secrets.shipping_token,
+        api_token: secrets.api_token,
+    }))
+}
+
+pub(super) fn random_secrets() -> Result<FirstSecrets, getrandom::Error> {
+    Ok(FirstSecrets {
+        shipping_token: random_shipping_token()?,
+        api_token: ApiToken::from_entropy(&entropy()?),
+    })
+}
+
+pub(super) fn random_shipping_token() -> Result<ShippingToken, getrandom::Error> {
+    Ok(ShippingToken::from_entropy(&entropy()?))
+}
+
+fn entropy() -> Result<[u64; 32], getrandom::Error> {
+    let mut words = [0; 32];
+    for word in &mut words {
+        *word = getrandom::u64()?;
+    }
+    Ok(words)
+}

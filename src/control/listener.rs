@@ -1,0 +1,83 @@
+//! Accepts the API's connections, a bounded number at a time, and lets them finish when the stage drains.
+
+use crate::shutdown::Tasks;
+use axum::Router;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long a connection may take to send a request's head, and so how long it may idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long to wait when the machine has no room for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The other end of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub SocketAddr);
+
+/// Serves `router` until `tasks` drains.
+pub(super) fn serve(listener: TcpListener, router: Router, connections_max: usize, tasks: Tasks) {
+    let room = Arc::new(Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)));
+    let accepting = tasks.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = accepting.draining() => {}
+            () = accept(&listener, &router, &room, &accepting) => {}
+        }
+    });
+}
+
+async fn accept(listener: &TcpListener, router: &Router, room: &Arc<Semaphore>, tasks: &Tasks) {
+    loop {
+        let Ok(place) = Arc::clone(room).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                tasks.spawn(converse(stream, Peer(peer), router.clone(), tasks.clone(), place));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the API cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One connection, from its first request to its last.
+async fn converse(stream: TcpStream, peer: Peer, router: Router, tasks: Tasks, _place: OwnedSemaphorePermit) {
+    // Deltas are small and urgent.
+    let _ = stream.set_nodelay(true);
+    let inner = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
+        inner.call(request)
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_TIMEOUT);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = tasks.draining() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, peer = %peer.0, "an API connection broke");
+    }
+}

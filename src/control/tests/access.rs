@@ -1,0 +1,230 @@
+//! Who may do what: driven by the routes that the API itself describes, so that a new one cannot be forgotten.
+
+use super::*;
+use serde_json::json;
+use std::io::Write;
+use std::sync::Mutex;
+
+/// Everybody may ask these.
+const PUBLIC: &[(&str, &str)] = &[("GET", "/openapi.json")];
+
+/// Method, path with ids filled in, and the credential it needs.
+async fn described_routes(running: &Running) -> Vec<(String, String, Option<String>)> {
+    let description = running.stranger().get("/openapi.json").await;
+    assert_eq!(description.status, 200);
+    let mut routes = vec![];
+    for (path, item) in description.json["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let needs = operation["security"][0]
+                .as_object()
+                .and_then(|needs| needs.keys().next().cloned());
+            routes.push((method.to_uppercase(), path.replace("{id}", "1000000"), needs));
+        }
+    }
+    routes
+}
+
+#[tokio::test]
+async fn every_route_refuses_strangers() {
+    let running = Running::start(Plan::Pro).await;
+    let routes = described_routes(&running).await;
+    assert!(routes.len() >= 16, "{routes:#?}");
+    let forbidden = json!({ "code": 403, "message": "Insufficient privileges" });
+    let shipping = running.first.shipping_token.expose().to_owned();
+    let api = running.first.api_token.expose().to_owned();
+    for (method, path, needs) in routes {
+        if PUBLIC.contains(&(&method, &path)) {
+            assert_eq!(needs, None, "{method} {path}");
+            continue;
+        }
+        let other_credential = match needs.as_deref() {
+            Some("apiToken") => ("Authorization", format!("Bearer {CREDENTIAL}")),
+            Some("gatewayCredential") => ("X-API-TOKEN", api.clone()),
+            other => panic!("{method} {path} needs {other:?}"),
+        };
+        for headers in [
+            vec![],
+            vec![("X-API-TOKEN", String::new())],
+            vec![("X-API-TOKEN", "wrong-wrong-wrong-wrong".to_owned())],
+            vec![("X-API-TOKEN", shipping.clone())],
+            vec![("X-API-TOKEN", CREDENTIAL.to_owned())],
+            vec![(
+                "X-API-TOKEN",
+                crate::domain::token::TokenDigest::of(&api).to_hex(),
+            )],
+            vec![("Authorization", format!("Bearer {api}"))],
+            vec![("Authorization", "Bearer ".to_owned())],
+            vec![("Authorization", format!("Basic {CREDENTIAL}"))],
+            vec![other_credential],
+        ] {
+            for body in ["", "{}", "nonsense", r#"{"name":"x","accountName":"x"}"#] {
+                let stranger = Api {
+                    headers: headers.clone(),
+                    ..running.stranger()
+                };
+                let answer = stranger.send(&method, &path, body).await;
+                assert_eq!(
+                    (answer.status, &answer.json),
+                    (403, &forbidden),
+                    "{method} {path} {headers:?}"
+                );
+            }
+        }
+    }
+    assert_eq!(
+        running.admin().post(&format!("{TOKENS}/search"), "{}").await.json["total"],
+        1
+    );
+}
+
+#[tokio::test]
+async fn the_description_is_complete() {
+    let running = Running::start(Plan::Pro).await;
+    let description = running.stranger().get("/openapi.json").await.json;
+    assert!(description["openapi"].as_str().unwrap().starts_with("3."));
+    let schemes = description["components"]["securitySchemes"].as_object().unwrap();
+    assert!(schemes.contains_key("apiToken") && schemes.contains_key("gatewayCredential"));
+    let schemas = description["components"]["schemas"].as_object().unwrap();
+    let text = description.to_string();
+    let mut references = 0;
+    for reference in text.split(r##""$ref":"#/components/schemas/"##).skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name} is described nowhere");
+        references += 1;
+    }
+    assert!(references > 10);
+    for (path, item) in description["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(operation["summary"].is_string(), "{method} {path}");
+            let takes_body = matches!(method.as_str(), "post" | "put");
+            assert_eq!(
+                operation["requestBody"].is_object(),
+                takes_body,
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_json() {
+    let running = Running::start(Plan::Pro).await;
+    for (method, path, status, code) in [
+        ("GET", "/", 404, "Request/NO_SUCH_PATH"),
+        ("POST", "/v1/log-shipping/tokens/", 404, "Request/NO_SUCH_PATH"),
+        ("GET", "/v1/nothing", 404, "Request/NO_SUCH_PATH"),
+        ("PATCH", TOKENS, 405, "Request/NO_SUCH_METHOD"),
+        (
+            "GET",
+            "/v1/log-shipping/tokens/search",
+            405,
+            "Request/NO_SUCH_METHOD",
+        ),
+        (
+            "DELETE",
+            "/v1/log-shipping/tokens/limits",
+            405,
+            "Request/NO_SUCH_METHOD",
+        ),
+    ] {
+        let answer = running.admin().send(method, path, "{}").await;
+        assert_eq!((answer.status, answer.code()), (status, code), "{method} {path}");
+    }
+    let response = running.admin().open("PATCH", TOKENS, "").await;
+    assert_eq!(response.headers()["allow"], "POST");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route() {
+    let running = Running::start(Plan::Pro).await;
+    running.admin().get(&format!("{TOKENS}/1000000")).await;
+    running.admin().get(&format!("{TOKENS}/5")).await;
+    running.admin().get("/v1/nothing?token=secret").await;
+    let text = running.metrics.render();
+    for line in [
+        r#"shipgate_control_requests_total{route="/v1/log-shipping/tokens/{id}",status="200"} 1"#,
+        r#"shipgate_control_requests_total{route="/v1/log-shipping/tokens/{id}",status="404"} 1"#,
+        r#"shipgate_control_requests_total{route="unknown",status="404"} 1"#,
+        r#"shipgate_control_request_duration_seconds_count{route="/v1/log-shipping/tokens/{id}"} 2"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_log_or_in_the_files() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let running = Running::start(Plan::Pro).await;
+    let admin = running.admin();
+    let mut secrets = vec![
+        running.first.api_token.expose().to_owned(),
+        running.first.shipping_token.expose().to_owned(),
+    ];
+    let path = admin.create("one").await;
+    let keep = |answer: Answer, keys: &[&str]| -> Vec<String> {
+        keys.iter()
+            .map(|key| answer.json[*key].as_str().unwrap().to_owned())
+            .collect()
+    };
+    secrets.extend(keep(admin.get(&path).await, &["token"]));
+    secrets.extend(keep(
+        admin.post(ACCOUNTS, r#"{"accountName":"a"}"#).await,
+        &["accountToken", "apiToken"],
+    ));
+    admin.put(&path, r#"{"enabled":false}"#).await;
+    admin.delete(&path).await;
+    let mistaken = format!("{TOKENS}/{}?token={}", secrets[1], secrets[1]);
+    admin.get(&mistaken).await;
+    running.with(&secrets[1]).post(TOKENS, &secrets[1]).await;
+    drop(running.gateway().open("GET", "/gateway/v1/directory", "").await);
+    secrets.push(CREDENTIAL.to_owned());
+    secrets.push(
+        std::fs::read_to_string(running.folder.path().join("token.key"))
+            .unwrap()
+            .trim()
+            .to_owned(),
+    );
+
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("API request"), "{log}");
+    for secret in &secrets {
+        // Libraries may log targets of requests at the level of tracing; the server itself never does.
+        for line in log.lines().filter(|line| !line.contains(" TRACE ")) {
+            assert!(!line.contains(secret.as_str()), "{line}");
+        }
+    }
+    for entry in std::fs::read_dir(running.folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.ends_with("token.key") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        for secret in &secrets {
+            assert!(
+                memchr::memmem::find(&bytes, secret.as_bytes()).is_none(),
+                "in {}",
+                path.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The calls about log shipping tokens. Each acts in the account of the API token that it came with.
+
+use super::access::Admin;
+use super::error::{ApiError, Area, ErrorBody};
+use super::first_start::random_shipping_token;
+use super::input::{Body, Flag, PathId};
+use crate::store::tokens::{SortField, Token, TokenSearch};
+use axum::Json;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+const PAGE_SIZE_MAX: u32 = 1_000;
+const PAGE_SIZE_DEFAULT: u32 = 25;
+
+/// A log shipping token.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TokenObject {
+    name: String,
+    #[schema(value_type = i32)]
+    id: u32,
+    /// The secret that shippers send.
+    token: String,
+    /// Seconds since the Unix epoch.
+    updated_at: f64,
+    updated_by: String,
+    /// Seconds since the Unix epoch.
+    created_at: f64,
+    created_by: String,
+    enabled: bool,
+}
+
+impl From<Token> for TokenObject {
+    fn from(token: Token) -> Self {
+        Self {
+            name: token.name,
+            id: token.id.0,
+            token: token.secret.expose().to_owned(),
+            updated_at: epoch_seconds(token.updated_ms),
+            updated_by: token.updated_by,
+            created_at: epoch_seconds(token.created_ms),
+            created_by: token.created_by,
+            enabled: token.enabled,
+        }
+    }
+}
+
+/// Instants in JSON: seconds since the Unix epoch, with a fraction.
+pub(super) fn epoch_seconds(unix_ms: u64) -> f64 {
+    unix_ms as f64 / 1_000.0
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct NewToken {
+    /// Unique in the account, at most 100 characters.
+    name: String,
+    /// `true` unless it says otherwise; the texts `"true"` and `"false"` are taken too.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    enabled: Option<Flag>,
+}
+
+/// Create a token.
+#[utoipa::path(
+    post, path = "/v1/log-shipping/tokens", tag = "log shipping tokens", security(("apiToken" = [])),
+    request_body = NewToken,
+    responses(
+        (status = 201, description = "Created, and in force on every connected gateway", body = TokenObject),
+        (status = 400, description = "The name is empty or taken, or the plan's limit is reached", body = ErrorBody),
+        (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
+    )
+)]
+pub(super) async fn create(
+    admin: Admin,
+    Body(new): Body<NewToken>,
+) -> Result<(StatusCode, Json<TokenObject>), ApiError> {
+    let enabled = new.enabled.is_none_or(|flag| flag.0);
+    let secret = random_shipping_token()?;
+    let token = admin
+        .store
+        .create_token(admin.account, &new.name, enabled, secret, &admin.by)
+        .await;
+    token
+        .map(|token| (StatusCode::CREATED, Json(token.into())))
+        .map_err(ApiError::of(Area::LogShippingTokens))
+}
+
+/// Show a token.
+#[utoipa::path(
+    get, path = "/v1/log-shipping/tokens/{id}", tag = "log shipping tokens", security(("apiToken" = [])),
+    params(("id" = i32, Path, description = "The token's id")),
+    responses(
+        (status = 200, body = TokenObject),
+        (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
+        (status = 404, description = "The account has no such token", body = ErrorBody),
+    )
+)]
+pub(super) async fn show(admin: Admin, id: PathId) -> Result<Json<TokenObject>, ApiError> {
+    let token = admin.store.token(admin.account, id.token()?).await;
+    token
+        .map(|token| Json(token.into()))
+        .map_err(ApiError::of(Area::LogShippingTokens))
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct TokenUpdate {
+    /// The new name; left as it is when missing.
+    #[serde(default)]
+    name: Option<String>,
+    /// Left as it is when missing; the texts `"true"` and `"false"` are taken too.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    enabled: Option<Flag>,
+}
+
+/// Rename, enable or disable a token.
+#[utoipa::path(
+    put, path = "/v1/log-shipping/tokens/{id}", tag = "log shipping tokens", security(("apiToken" = [])),
+    params(("id" = i32, Path, description = "The token's id")),
+    request_body = TokenUpdate,
+    responses(
+        (status = 200, body = TokenObject),
+        (status = 400, description = "It is the last enabled token, the plan's limit is reached, or the name is empty or taken", body = ErrorBody),
+        (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
+        (status = 404, description = "The account has no such token", body = ErrorBody),
+    )
+)]
+pub(super) async fn update(
+    admin: Admin,
+    id: PathId,
+    Body(update): Body<TokenUpdate>,
+) -> Result<Json<TokenObject>, ApiError> {
+    let enabled = update.enabled.map(|flag| flag.0);
+    let token = admin
+        .store
+        .update_token(
+            admin.account,
+            id.token()?,
+            update.name.as_deref(),
+            enabled,
+            &admin.by,
+        )
+        .await;
+    token
+        .map(|token| Json(token.into()))
+        .map_err(ApiError::of(Area::LogShippingTokens))
+}
+
+/// Delete a token.
+#[utoipa::path(
+    delete, path = "/v1/log-shipping/tokens/{id}", tag = "log shipping tokens", security(("apiToken" = [])),
+    params(("id" = i32, Path, description = "The token's id")),
+    responses(
+        (status = 200, description = "What was deleted", body = TokenObject),
+        (status = 400, description = "It is the last token, or the last enabled one", body = ErrorBody),
+        (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
+        (status = 404, description = "The account has no such token", body = ErrorBody),
+    )
+)]
+pub(super) async fn delete(admin: Admin, id: PathId) -> Result<Json<TokenObject>, ApiError> {
+    let token = admin
+        .store
+        .delete_token(admin.account, id.token()?, &admin.by)
+        .await;
+    token
+        .map(|token| Json(token.into()))
+        .map_err(ApiError::of(Area::LogShippingTokens))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Limits {
+    /// How many tokens the plan lets be enabled at a time.
+    max_allowed_tokens: u32,
+    num_of_enabled_tokens: u32,
+}
+
+/// Show how many tokens may be enabled, and how many are.
+#[utoipa::path(
+    get, path = "/v1/log-shipping/tokens/limits", tag = "log shipping tokens", security(("apiToken" = [])),
+    responses(
+        (status = 200, body = Limits),
+        (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
+    )
+)]
+pub(super) async fn limits(admin: Admin) -> Result<Json<Limits>, ApiError> {
+    let limits = admin.store.token_limits(admin.account).await;
+    let limits = limits.map_err(ApiError::of(Area::LogShippingTokens))?;
+    Ok(Json(Limits {
+        max_allowed_tokens: limits.enabled_max,
+        num_of_enabled_tokens: limits.enabled,
+    }))
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+pub(super) struct Search {
+    #[serde(default)]
+    filter: Option<Filter>,
+    /// The first field decides, the next break ties; oldest first when missing.
+    #[serde(default)]
+    sort: Option<Vec<Sort>>,
+    #[serde(default)]
+    pagination: Option<Page>,
+}
+
+#[derive(Deserialize, ToSchema)]
+struct Filter {
+    /// Only enabled, or only disabled tokens.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    enabled: Option<Flag>,
+}
+
+#[derive(Deserialize, ToSchema)]
+struct Sort {
+    field: Field,
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    descending: Option<Flag>,
+}
+
+#[derive(Deserialize, ToSchema)]
+enum Field {
+    #[serde(rename = "createdAt", alias = "CREATED_AT")]
+    CreatedAt,
+    #[serde(rename = "name", alias = "NAME")]
+    Name,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct Page {
+    /// From 1.
+    #[schema(minimum = 1)]
+    page_number: u32,
+    #[schema(minimum = 1, maximum = 1000)]
+    page_size: u32,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self {
+            page_number: 1,
+            page_size: PAGE_SIZE_DEFAULT,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Found {
+    /// How many tokens the filter lets pass, on all pages.
+    total: u64,
+    results: Vec<TokenObject>,
+    pagination: Page,
+}
+
+/// Find tokens.
+#[utoipa::path(
+    post, path = "/v1/log-shipping/tokens/search", tag = "log shipping tokens", security(("apiToken" = [])),
+    request_body = Search,
+    responses(
+        (status = 200, description = "One page; one past the last is empty", body = Found),
+        (status = 400, description = "An unknown field, or a page out of bounds", body = ErrorBody),
+        (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
+    )
+)]
+pub(super) async fn search(admin: Admin, Body(search): Body<Search>) -> Result<Json<Found>, ApiError> {
+    let page = search.pagination.unwrap_or_default();
+    let found = admin
+        .store
+        .search_tokens(admin.account, &search.parse(page)?)
+        .await;
+    let found = found.map_err(ApiError::of(Area::LogShippingTokens))?;
+    Ok(Json(Found {
+        total: found.total,
+        results: found.tokens.into_iter().map(TokenObject::from).collect(),
+        pagination: page,
+    }))
+}
+
+impl Search {
+    fn parse(self, page: Page) -> Result<TokenSearch, ApiError> {
+        if page.page_number < 1 {
+            return Err(ApiError::Malformed("pageNumber begins at 1".to_owned()));
+        }
+        if !(1..=PAGE_SIZE_MAX).contains(&page.page_size) {
+            return Err(ApiError::Malformed(format!(
+                "pageSize is between 1 and {PAGE_SIZE_MAX}"
+            )));
+        }
+        let sort = self.sort.into_iter().flatten().map(|sort| {
+            let field = match sort.field {
+                Field::CreatedAt => SortField::CreatedAt,
+                Field::Name => SortField::Name,
+            };
+            (field, sort.descending.is_some_and(|flag| flag.0))
+        });
+        Ok(TokenSearch {
+            enabled: self.filter.and_then(|filter| filter.enabled).map(|flag| flag.0),
+            sort: sort.collect(),
+            offset: u64::from(page.page_number - 1) * u64::from(page.page_size),
+            limit: page.page_size,
+        })
+    }
+}
