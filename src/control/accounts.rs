@@ -21,9 +21,10 @@ pub(super) struct Identity {
 
 /// Show whose API token this is.
 #[utoipa::path(
+    operation_id = "whoami",
     get, path = "/v2/whoami", tag = "accounts", security(("apiToken" = [])),
     responses(
-        (status = 200, body = Identity),
+        (status = 200, description = "The account", body = Identity),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
 )]
@@ -33,9 +34,10 @@ pub(super) async fn whoami_v2(admin: Admin) -> Result<Json<Identity>, ApiError> 
 
 /// Show whose API token this is.
 #[utoipa::path(
+    operation_id = "whoamiV1",
     get, path = "/v1/whoami", tag = "accounts", security(("apiToken" = [])),
     responses(
-        (status = 200, body = Identity),
+        (status = 200, description = "The account", body = Identity),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
 )]
@@ -131,9 +133,10 @@ pub(super) struct Settings {
 
 /// Show the account's settings, among them its default log shipping token.
 #[utoipa::path(
+    operation_id = "showSettings",
     get, path = "/v1/account-management/settings", tag = "accounts", security(("apiToken" = [])),
     responses(
-        (status = 200, body = Settings),
+        (status = 200, description = "The account and its default token", body = Settings),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
 )]
@@ -184,6 +187,7 @@ pub(super) struct CreatedAccount {
 
 /// Create a sub-account.
 #[utoipa::path(
+    operation_id = "createAccount",
     post, path = "/v1/account-management/time-based-accounts", tag = "accounts", security(("apiToken" = [])),
     request_body = NewAccount,
     responses(
@@ -220,6 +224,7 @@ pub(super) async fn create(
 
 /// List the main account and its sub-accounts.
 #[utoipa::path(
+    operation_id = "listAccounts",
     get, path = "/v1/account-management/time-based-accounts", tag = "accounts", security(("apiToken" = [])),
     responses(
         (status = 200, description = "The main account first", body = Vec<AccountObject>),
@@ -237,10 +242,11 @@ pub(super) async fn list(MainAdmin(admin): MainAdmin) -> Result<Json<Vec<Account
 
 /// Show the main account or a sub-account.
 #[utoipa::path(
+    operation_id = "showAccount",
     get, path = "/v1/account-management/time-based-accounts/{id}", tag = "accounts", security(("apiToken" = [])),
     params(("id" = i32, Path, description = "The account's id")),
     responses(
-        (status = 200, body = AccountObject),
+        (status = 200, description = "The account", body = AccountObject),
         (status = 403, description = "Not an API token of a main account", body = ErrorBody),
         (status = 404, description = "Neither the main account nor a sub-account of it", body = ErrorBody),
     )
@@ -274,11 +280,12 @@ pub(super) struct AccountChange {
 
 /// Change the main account or a sub-account.
 #[utoipa::path(
+    operation_id = "updateAccount",
     put, path = "/v1/account-management/time-based-accounts/{id}", tag = "accounts", security(("apiToken" = [])),
     params(("id" = i32, Path, description = "The account's id")),
     request_body = AccountChange,
     responses(
-        (status = 200, body = AccountObject),
+        (status = 200, description = "The account", body = AccountObject),
         (status = 400, description = "The name is empty or taken, or a bound is not possible", body = ErrorBody),
         (status = 403, description = "Not an API token of a main account", body = ErrorBody),
         (status = 404, description = "Neither the main account nor a sub-account of it", body = ErrorBody),

@@ -78,10 +78,11 @@ impl From<AuditEntry> for Entry {
 
 /// Show who changed what, newest first. A main account sees its sub-accounts' changes too.
 #[utoipa::path(
+    operation_id = "showAuditTrail",
     get, path = "/v1/audit-trail", tag = "audit trail", security(("apiToken" = [])),
     params(Stretch),
     responses(
-        (status = 200, body = Trail),
+        (status = 200, description = "One page", body = Trail),
         (status = 400, description = "The limit is out of bounds, or the cursor is none", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )

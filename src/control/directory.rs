@@ -48,6 +48,7 @@ pub(super) struct Position {
 
 /// Follow the directory of enabled tokens: newline-separated JSON that does not end.
 #[utoipa::path(
+    operation_id = "followDirectory",
     get, path = "/gateway/v1/directory", tag = "gateways", security(("gatewayCredential" = [])),
     params(Position),
     responses(

@@ -8,7 +8,8 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Object, OneOf, Schema, Type};
 
 /// The JSON body, whatever `Content-Type` says.
 pub(super) struct Body<T>(pub T);
@@ -67,9 +68,20 @@ impl FromRequestParts<App> for PathId {
 }
 
 /// `true`, or the text `"true"`: published clients send both.
-#[derive(Clone, Copy, ToSchema)]
-#[schema(value_type = bool)]
+#[derive(Clone, Copy)]
 pub(super) struct Flag(pub bool);
+
+/// How the API's description shows a [`Flag`] that may be missing.
+pub(super) fn flag() -> RefOr<Schema> {
+    let text = Object::builder()
+        .schema_type(Type::String)
+        .enum_values(Some(["true", "false"]));
+    OneOf::builder()
+        .item(Object::with_type(Type::Boolean))
+        .item(text)
+        .item(Object::with_type(Type::Null))
+        .into()
+}
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,10 +1,10 @@
-//! Accepts the API's connections, a bounded number at a time, and lets them finish when the stage drains.
+//! Accepts the API's connections (HTTP/1.1), a bounded number at a time, and lets them finish when the stage drains.
 
 use crate::shutdown::Tasks;
 use axum::Router;
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,16 +59,10 @@ async fn converse(stream: TcpStream, peer: Peer, router: Router, tasks: Tasks, _
         request.extensions_mut().insert(peer);
         inner.call(request)
     });
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(HEAD_TIMEOUT);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

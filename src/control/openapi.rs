@@ -42,6 +42,7 @@ impl Modify for Credentials {
 
 /// This description.
 #[utoipa::path(
+    operation_id = "showDescription",
     get, path = "/openapi.json", tag = "description", security(()),
     responses((status = 200, description = "OpenAPI, as JSON", body = Object))
 )]

@@ -54,6 +54,10 @@ fn config(folder: &TempDir) -> Config {
 
 impl Running {
     async fn start(plan: Plan) -> Self {
+        Self::start_with(plan, |_| ()).await
+    }
+
+    async fn start_with(plan: Plan, adjust: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = open_store(&config(&folder), Clock::system()).await.unwrap();
         let wanted = Bootstrap {
@@ -63,20 +67,17 @@ impl Running {
             shipping_token: None,
         };
         let first = bootstrap(&store, wanted).await.unwrap().unwrap();
-        Self::on(folder, store, first).await
+        let mut config = config(&folder);
+        adjust(&mut config);
+        Self::on(folder, config, store, first).await
     }
 
-    async fn on(folder: TempDir, store: Store, first: FirstStart) -> Self {
+    async fn on(folder: TempDir, config: Config, store: Store, first: FirstStart) -> Self {
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new());
-        let address = start(
-            &config(&folder),
-            store.clone(),
-            Arc::clone(&metrics),
-            shutdown.tasks(),
-        )
-        .await
-        .unwrap();
+        let address = start(&config, store.clone(), Arc::clone(&metrics), shutdown.tasks())
+            .await
+            .unwrap();
         Self {
             folder,
             store,
@@ -91,7 +92,8 @@ impl Running {
         self.shutdown.drain(Duration::from_secs(30)).await.unwrap();
         self.store.close().await;
         let store = open_store(&config(&self.folder), Clock::system()).await.unwrap();
-        Self::on(self.folder, store, self.first).await
+        let config = config(&self.folder);
+        Self::on(self.folder, config, store, self.first).await
     }
 
     fn admin(&self) -> Api {

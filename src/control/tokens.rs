@@ -3,7 +3,7 @@
 use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
 use super::first_start::random_shipping_token;
-use super::input::{Body, Flag, PathId};
+use super::input::{Body, Flag, PathId, flag};
 use crate::store::tokens::{SortField, Token, TokenSearch};
 use axum::Json;
 use axum::http::StatusCode;
@@ -57,12 +57,13 @@ pub(super) struct NewToken {
     name: String,
     /// `true` unless it says otherwise; the texts `"true"` and `"false"` are taken too.
     #[serde(default)]
-    #[schema(value_type = Option<bool>)]
+    #[schema(schema_with = flag)]
     enabled: Option<Flag>,
 }
 
 /// Create a token.
 #[utoipa::path(
+    operation_id = "createLogShippingToken",
     post, path = "/v1/log-shipping/tokens", tag = "log shipping tokens", security(("apiToken" = [])),
     request_body = NewToken,
     responses(
@@ -88,10 +89,11 @@ pub(super) async fn create(
 
 /// Show a token.
 #[utoipa::path(
+    operation_id = "showLogShippingToken",
     get, path = "/v1/log-shipping/tokens/{id}", tag = "log shipping tokens", security(("apiToken" = [])),
     params(("id" = i32, Path, description = "The token's id")),
     responses(
-        (status = 200, body = TokenObject),
+        (status = 200, description = "The token", body = TokenObject),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
         (status = 404, description = "The account has no such token", body = ErrorBody),
     )
@@ -110,17 +112,18 @@ pub(super) struct TokenUpdate {
     name: Option<String>,
     /// Left as it is when missing; the texts `"true"` and `"false"` are taken too.
     #[serde(default)]
-    #[schema(value_type = Option<bool>)]
+    #[schema(schema_with = flag)]
     enabled: Option<Flag>,
 }
 
 /// Rename, enable or disable a token.
 #[utoipa::path(
+    operation_id = "updateLogShippingToken",
     put, path = "/v1/log-shipping/tokens/{id}", tag = "log shipping tokens", security(("apiToken" = [])),
     params(("id" = i32, Path, description = "The token's id")),
     request_body = TokenUpdate,
     responses(
-        (status = 200, body = TokenObject),
+        (status = 200, description = "The token", body = TokenObject),
         (status = 400, description = "It is the last enabled token, the plan's limit is reached, or the name is empty or taken", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
         (status = 404, description = "The account has no such token", body = ErrorBody),
@@ -149,6 +152,7 @@ pub(super) async fn update(
 
 /// Delete a token.
 #[utoipa::path(
+    operation_id = "deleteLogShippingToken",
     delete, path = "/v1/log-shipping/tokens/{id}", tag = "log shipping tokens", security(("apiToken" = [])),
     params(("id" = i32, Path, description = "The token's id")),
     responses(
@@ -178,9 +182,10 @@ pub(super) struct Limits {
 
 /// Show how many tokens may be enabled, and how many are.
 #[utoipa::path(
+    operation_id = "showLogShippingTokenLimits",
     get, path = "/v1/log-shipping/tokens/limits", tag = "log shipping tokens", security(("apiToken" = [])),
     responses(
-        (status = 200, body = Limits),
+        (status = 200, description = "Both numbers", body = Limits),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
 )]
@@ -208,7 +213,7 @@ pub(super) struct Search {
 struct Filter {
     /// Only enabled, or only disabled tokens.
     #[serde(default)]
-    #[schema(value_type = Option<bool>)]
+    #[schema(schema_with = flag)]
     enabled: Option<Flag>,
 }
 
@@ -216,7 +221,7 @@ struct Filter {
 struct Sort {
     field: Field,
     #[serde(default)]
-    #[schema(value_type = Option<bool>)]
+    #[schema(schema_with = flag)]
     descending: Option<Flag>,
 }
 
@@ -257,6 +262,7 @@ pub(super) struct Found {
 
 /// Find tokens.
 #[utoipa::path(
+    operation_id = "searchLogShippingTokens",
     post, path = "/v1/log-shipping/tokens/search", tag = "log shipping tokens", security(("apiToken" = [])),
     request_body = Search,
     responses(

@@ -93,9 +93,21 @@ async fn the_description_is_complete() {
         references += 1;
     }
     assert!(references > 10);
+    let mut ids = std::collections::BTreeSet::new();
     for (path, item) in description["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["summary"].is_string(), "{method} {path}");
+            assert!(
+                ids.insert(operation["operationId"].to_string()),
+                "{method} {path} shares its id"
+            );
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(
+                responses
+                    .values()
+                    .all(|response| response["description"].is_string()),
+                "{method} {path}"
+            );
             let takes_body = matches!(method.as_str(), "post" | "put");
             assert_eq!(
                 operation["requestBody"].is_object(),
@@ -151,8 +163,43 @@ async fn requests_are_counted_by_route() {
     }
 }
 
+#[tokio::test]
+async fn a_fault_tells_its_cause_to_the_log_only() {
+    let lines = Lines::default();
+    let _logging = lines.capture();
+    let running = Running::start(Plan::Pro).await;
+    running.store.close().await;
+    let answer = running.admin().get("/v2/whoami").await;
+    assert_eq!((answer.status, answer.code()), (500, "Request/FAULT"));
+    assert!(!answer.json.to_string().contains("pool"), "{answer:?}");
+    let request_id = answer.json["requestId"].as_str().unwrap();
+    let log = lines.text();
+    let line = log.lines().find(|line| line.contains("ERROR")).unwrap();
+    assert!(
+        line.contains(request_id) && line.contains("the database failed: "),
+        "{line}"
+    );
+}
+
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Collects what this thread logs from now on, whatever its level.
+    fn capture(&self) -> tracing::subscriber::DefaultGuard {
+        let writer = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -168,12 +215,7 @@ impl Write for Lines {
 #[tokio::test]
 async fn no_secret_is_in_the_log_or_in_the_files() {
     let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let _logging = lines.capture();
     let running = Running::start(Plan::Pro).await;
     let admin = running.admin();
     let mut secrets = vec![
@@ -205,11 +247,10 @@ async fn no_secret_is_in_the_log_or_in_the_files() {
             .to_owned(),
     );
 
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = lines.text();
     assert!(log.contains("API request"), "{log}");
     for secret in &secrets {
-        // Libraries may log targets of requests at the level of tracing; the server itself never does.
-        for line in log.lines().filter(|line| !line.contains(" TRACE ")) {
+        for line in log.lines() {
             assert!(!line.contains(secret.as_str()), "{line}");
         }
     }

@@ -217,7 +217,8 @@ async fn the_trail_pages_from_the_newest_and_shows_sub_accounts_to_the_main_one(
 #[tokio::test]
 async fn the_first_start_takes_given_secrets() {
     let folder = tempfile::tempdir().unwrap();
-    let store = open_store(&config(&folder), Clock::system()).await.unwrap();
+    let config = config(&folder);
+    let store = open_store(&config, Clock::system()).await.unwrap();
     let wanted = Bootstrap {
         account_name: "acme".to_owned(),
         plan: Plan::Enterprise,
@@ -226,7 +227,7 @@ async fn the_first_start_takes_given_secrets() {
     };
     let first = bootstrap(&store, wanted).await.unwrap().unwrap();
     assert_eq!(first.api_token.expose(), "a-given-api-token");
-    let running = Running::on(folder, store, first).await;
+    let running = Running::on(folder, config, store, first).await;
     let settings = running
         .with("a-given-api-token")
         .get("/v1/account-management/settings")

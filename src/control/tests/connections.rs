@@ -101,6 +101,23 @@ async fn a_body_without_end_ends_its_connection_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_body_that_stops_arriving_is_not_waited_for() {
+    let running = Running::start_with(Plan::Pro, |config| config.request_timeout_ms = 200).await;
+    let mut wire = Wire::to(&running).await;
+    let head = format!(
+        "POST /v1/log-shipping/tokens HTTP/1.1\r\nhost: h\r\nx-api-token: {}\r\ncontent-length: 9\r\n\r\n{{",
+        wire.api_token
+    );
+    wire.stream.write_all(head.as_bytes()).await.unwrap();
+    let (status, text) = wire.answer().await;
+    assert_eq!(status, 408, "{text}");
+    assert!(
+        text.contains("connection: close") && text.contains("Request/BODY_TIMEOUT"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn a_request_is_finished_when_its_client_has_gone() {
     let running = Running::start(Plan::Pro).await;
     let mut latest = running.store.latest_revision();
