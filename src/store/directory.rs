@@ -5,10 +5,13 @@ use super::{Store, StoreError, number};
 use crate::domain::account::{AccountId, TokenId};
 use crate::domain::directory::Change;
 use crate::domain::token::TokenDigest;
-use sqlx::Row;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
 /// How many revisions [`Store::changes_after`] gives at once.
 const REVISIONS_AT_ONCE: i64 = 1_000;
+/// How many rows of a snapshot are held in the driver's own, far larger, form.
+const ROWS_AT_ONCE: i64 = 4_096;
 
 /// What one transaction changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,26 +72,44 @@ impl Store {
             .fetch_one(&mut *tx)
             .await?;
         let revision = number(&row, "revision")?;
-        let accounts = sqlx::query(
-            "SELECT id, durability, rate_bytes_max, retention_days, retention_bytes_max FROM accounts ORDER BY id",
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        let tokens =
-            sqlx::query("SELECT id, account, digest FROM shipping_tokens WHERE enabled = 1 ORDER BY id")
-                .fetch_all(&mut *tx)
-                .await?;
-        let mut changes = Vec::with_capacity(accounts.len() + tokens.len());
-        for row in &accounts {
+        let mut changes = vec![];
+        let accounts = "SELECT id, durability, rate_bytes_max, retention_days, retention_bytes_max FROM accounts \
+             WHERE id > $1 ORDER BY id LIMIT $2";
+        read_all(&mut tx, accounts, |row| {
             changes.push(Change::Account(grant_of(row)?));
-        }
-        for row in &tokens {
+            Ok(())
+        })
+        .await?;
+        let tokens = "SELECT id, account, digest FROM shipping_tokens WHERE enabled = 1 AND id > $1 \
+             ORDER BY id LIMIT $2";
+        read_all(&mut tx, tokens, |row| {
             changes.push(Change::Token {
                 digest: TokenDigest::from_hex(row.try_get("digest")?).ok_or(StoreError::Damaged("digest"))?,
                 token: TokenId(number(row, "id")?),
                 account: AccountId(number(row, "account")?),
             });
-        }
+            Ok(())
+        })
+        .await?;
         Ok(Snapshot { revision, changes })
+    }
+}
+
+/// Hands every row of `sql` to `each`, a bounded number at a time. It takes the last id seen and how many rows to give.
+async fn read_all(
+    connection: &mut AnyConnection,
+    sql: &'static str,
+    mut each: impl FnMut(&AnyRow) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut last = -1_i64;
+    loop {
+        let rows = sqlx::query(sql)
+            .bind(last)
+            .bind(ROWS_AT_ONCE)
+            .fetch_all(&mut *connection)
+            .await?;
+        let Some(end) = rows.last() else { return Ok(()) };
+        last = end.try_get("id")?;
+        rows.iter().try_for_each(&mut each)?;
     }
 }

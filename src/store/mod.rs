@@ -57,8 +57,8 @@ pub struct Options {
 pub enum OpenError {
     #[error("the store's address must begin with sqlite://")]
     Address,
-    #[error("the store's file cannot be created or opened")]
-    File(#[source] io::Error),
+    #[error("the store's file {path} cannot be created or opened")]
+    File { path: String, source: io::Error },
     #[error("the store cannot be opened")]
     Connect(#[source] sqlx::Error),
     #[error("the store's tables cannot be brought up to date")]
@@ -118,7 +118,10 @@ impl Store {
     /// Opens the store, brings its tables up to date, and makes sure that the key is the right one.
     pub async fn open(options: Options, clock: Clock) -> Result<Self, OpenError> {
         let path = options.url.strip_prefix("sqlite://").ok_or(OpenError::Address)?;
-        let url = sqlite_url(path).map_err(OpenError::File)?;
+        let url = sqlite_url(path).map_err(|source| OpenError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         sqlx::any::install_default_drivers();
         let writer = connect(&url, 1).await.map_err(OpenError::Connect)?;
         migrations().run(&writer).await.map_err(OpenError::Migrate)?;

@@ -1,0 +1,110 @@
+//! One request at a time to the REST API, and what its answers mean.
+
+use super::{ClientError, Connection};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::timeout;
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+pub(super) struct Api {
+    client: Client<HttpConnector, Full<Bytes>>,
+    url: String,
+    api_token: HeaderValue,
+}
+
+impl Api {
+    pub(super) fn new(connection: &Connection) -> Result<Self, ClientError> {
+        let url = connection.url.trim_end_matches('/').to_owned();
+        let parsed: Option<Uri> = url.parse().ok();
+        match parsed.as_ref().and_then(|uri| uri.scheme_str().zip(uri.host())) {
+            Some(("http", host)) if !host.is_empty() => {}
+            Some(("https", _)) => return Err(ClientError::Https(url)),
+            _ => return Err(ClientError::MalformedUrl(url)),
+        }
+        let secret = connection
+            .api_token
+            .as_ref()
+            .filter(|secret| !secret.0.is_empty());
+        let secret = secret.ok_or(ClientError::NoApiToken)?;
+        let mut api_token = HeaderValue::from_str(&secret.0).map_err(|_| ClientError::MalformedApiToken)?;
+        api_token.set_sensitive(true);
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            url,
+            api_token,
+        })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.call(Method::POST, path, body.to_string().into()).await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.call(Method::PUT, path, body.to_string().into()).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<Value, ClientError> {
+        self.call(Method::DELETE, path, Bytes::new()).await
+    }
+
+    pub(super) fn not_shipgate(&self) -> ClientError {
+        ClientError::NotShipgate(self.url.clone())
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Value, ClientError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("x-api-token", &self.api_token)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|_| ClientError::MalformedUrl(self.url.clone()))?;
+        match timeout(ANSWER_TIMEOUT, self.answer(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ClientError::TimedOut(self.url.clone())),
+        }
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Value, ClientError> {
+        let unreachable = |source| ClientError::Unreachable {
+            url: self.url.clone(),
+            source,
+        };
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| unreachable(error.into()))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(unreachable)?;
+        let answer: Value = serde_json::from_slice(&body.to_bytes()).map_err(|_| self.not_shipgate())?;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let message = answer["message"].as_str().ok_or_else(|| self.not_shipgate())?;
+        if status == StatusCode::FORBIDDEN {
+            return Err(ClientError::Forbidden);
+        }
+        let request_id = answer["requestId"].as_str().filter(|_| status.is_server_error());
+        Err(ClientError::Refused(match request_id {
+            Some(id) => format!("{message} (requestId {id})"),
+            None => message.to_owned(),
+        }))
+    }
+}
