@@ -161,14 +161,17 @@ pub(super) async fn settings(admin: Admin) -> Result<Json<Settings>, ApiError> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewAccount {
     /// Unique among the main account and its sub-accounts, at most 100 characters.
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     account_name: String,
     /// 7 unless it says otherwise.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 3650)]
     retention_days: Option<u32>,
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 9223372036854775807_i64)]
     retention_bytes_max: Option<u64>,
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 9223372036854775807_i64)]
     ingest_bytes_per_second_max: Option<u64>,
     #[serde(default)]
     durability: Option<DurabilityName>,
@@ -263,15 +266,16 @@ pub(super) async fn show(MainAdmin(admin): MainAdmin, id: PathId) -> Result<Json
 #[serde(rename_all = "camelCase")]
 pub(super) struct AccountChange {
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     account_name: Option<String>,
     #[serde(default)]
     #[schema(minimum = 1, maximum = 3650)]
     retention_days: Option<u32>,
     #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 9223372036854775807_i64)]
     retention_bytes_max: Option<Option<u64>>,
     #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 9223372036854775807_i64)]
     ingest_bytes_per_second_max: Option<Option<u64>>,
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<DurabilityName>)]

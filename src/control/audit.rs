@@ -92,6 +92,12 @@ pub(super) async fn trail(admin: Admin, Asked(stretch): Asked<Stretch>) -> Resul
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(ApiError::Malformed(format!("limit is between 1 and {LIMIT_MAX}")));
     }
+    if stretch
+        .cursor
+        .is_some_and(|cursor| i64::try_from(cursor).is_err())
+    {
+        return Err(ApiError::Malformed("cursor is no nextCursor".to_owned()));
+    }
     // One more than asked for tells whether there is another page.
     let found = admin
         .store

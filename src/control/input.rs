@@ -19,6 +19,10 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Body<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
         match parts.extensions.get::<Arrived>() {
+            // Else an array of the fields' values would do as well.
+            Some(Arrived::Whole(bytes)) if !bytes.trim_ascii_start().starts_with(b"{") => {
+                Err(ApiError::Malformed("The body is not a JSON object".to_owned()))
+            }
             Some(Arrived::Whole(bytes)) => serde_json::from_slice(bytes).map(Self).map_err(|error| {
                 ApiError::Malformed(format!("The body is not what this call takes: {error}"))
             }),

@@ -54,6 +54,7 @@ pub(super) fn epoch_seconds(unix_ms: u64) -> f64 {
 #[derive(Deserialize, ToSchema)]
 pub(super) struct NewToken {
     /// Unique in the account, at most 100 characters.
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     name: String,
     /// `true` unless it says otherwise; the texts `"true"` and `"false"` are taken too.
     #[serde(default)]
@@ -109,6 +110,7 @@ pub(super) async fn show(admin: Admin, id: PathId) -> Result<Json<TokenObject>, 
 pub(super) struct TokenUpdate {
     /// The new name; left as it is when missing.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     name: Option<String>,
     /// Left as it is when missing; the texts `"true"` and `"false"` are taken too.
     #[serde(default)]

@@ -205,7 +205,14 @@ async fn the_trail_pages_from_the_newest_and_shows_sub_accounts_to_the_main_one(
             .iter()
             .all(|entry| entry["accountId"] == 1001)
     );
-    for query in ["limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=-1"] {
+    for query in [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "cursor=x",
+        "cursor=-1",
+        "cursor=9223372036854775808",
+    ] {
         assert_eq!(
             admin.get(&format!("/v1/audit-trail?{query}")).await.status,
             400,

@@ -187,7 +187,7 @@ async fn every_refusal_is_a_400_that_says_why() {
         ("POST", TOKENS, r#"{"name":7}"#, "Request/MALFORMED"),
         ("POST", TOKENS, r#"{"name":"#, "Request/MALFORMED"),
         ("POST", TOKENS, "", "Request/MALFORMED"),
-        ("POST", TOKENS, "[]", "Request/MALFORMED"),
+        ("POST", TOKENS, r#"["an array", true]"#, "Request/MALFORMED"),
         (
             "PUT",
             &spare,

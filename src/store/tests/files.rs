@@ -1,0 +1,89 @@
+//! What is on the disk: all of it after a restart, and no secret.
+
+use super::*;
+
+#[tokio::test]
+async fn a_restart_keeps_everything() {
+    let f = Fixture::new(Plan::Pro).await;
+    f.create(1, true).await.unwrap();
+    f.create(2, false).await.unwrap();
+    let all = TokenSearch {
+        limit: 100,
+        ..TokenSearch::default()
+    };
+    let before = (
+        f.store.id().to_owned(),
+        f.store.snapshot().await.unwrap(),
+        f.store.search_tokens(f.account, &all).await.unwrap().tokens,
+        f.store.audit_trail(f.account, None, 99).await.unwrap(),
+        f.store.accounts(f.account).await.unwrap(),
+    );
+    f.store.close().await;
+    let store = Store::open(options(&f.folder), f.clock.clone()).await.unwrap();
+    let after = (
+        store.id().to_owned(),
+        store.snapshot().await.unwrap(),
+        store.search_tokens(f.account, &all).await.unwrap().tokens,
+        store.audit_trail(f.account, None, 99).await.unwrap(),
+        store.accounts(f.account).await.unwrap(),
+    );
+    assert_eq!(before, after);
+    assert_eq!(*store.latest_revision().borrow(), after.1.revision);
+}
+
+#[tokio::test]
+async fn another_key_is_an_error_and_a_missing_one_is_not_replaced() {
+    let f = Fixture::new(Plan::Pro).await;
+    f.store.close().await;
+    let with = |key| {
+        let options = Options {
+            key,
+            ..options(&f.folder)
+        };
+        Store::open(options, f.clock.clone())
+    };
+    let wrong = with(KeySource::Given(Key::from_hex(&"ff".repeat(32)).unwrap())).await;
+    assert!(matches!(wrong.err(), Some(OpenError::WrongKey)));
+    let path = f.folder.path().join("token.key");
+    let missing = with(KeySource::File(path.clone())).await;
+    assert!(matches!(
+        missing.err(),
+        Some(OpenError::Key(KeyError::Missing(_)))
+    ));
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_files() {
+    let f = Fixture::new(Plan::Pro).await;
+    f.create(1, true).await.unwrap();
+    f.store
+        .create_sub_account(f.account, settings("sub"), secrets(7), &f.by)
+        .await
+        .unwrap();
+    let mut files = 0;
+    for entry in std::fs::read_dir(f.folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        for secret in ["shipping-token-number", "api-token-number", API_TOKEN] {
+            assert!(
+                memchr::memmem::find(&bytes, secret.as_bytes()).is_none(),
+                "{secret} in {}",
+                path.display()
+            );
+        }
+        files += usize::from(memchr::memmem::find(&bytes, b"default").is_some());
+    }
+    assert!(files > 0, "the files hold what is no secret");
+}
+
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = Fixture::new(Plan::Pro).await;
+    for entry in std::fs::read_dir(f.folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", entry.path().display());
+    }
+}
