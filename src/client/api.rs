@@ -4,7 +4,7 @@ use super::{ClientError, Connection};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -98,7 +98,7 @@ impl Api {
             return Ok(answer);
         }
         let message = answer["message"].as_str().ok_or_else(|| self.not_shipgate())?;
-        if status == StatusCode::FORBIDDEN {
+        if status.as_u16() == 403 {
             return Err(ClientError::Forbidden);
         }
         let request_id = answer["requestId"].as_str().filter(|_| status.is_server_error());

@@ -49,6 +49,8 @@ pub(super) enum ApiError {
     Busy,
     Refused(Area, Refusal),
     Fault(StoreError),
+    /// The handler ended without an answer, which is a mistake of this program; the panic is in its standard error.
+    Crashed,
     Random(getrandom::Error),
 }
 
@@ -186,7 +188,7 @@ impl ApiError {
                     &refusal.to_string(),
                 )
             },
-            Self::Fault(_) | Self::Random(_) => told(
+            Self::Fault(_) | Self::Random(_) | Self::Crashed => told(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 Area::Request,
                 "FAULT",

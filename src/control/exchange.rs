@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// How much of an oversized body is read and thrown away to keep its connection.
-const DISCARDED_BYTES_MAX: usize = 8 << 20;
+/// How much of an oversized body is read, and mostly thrown away, to keep its connection.
+const READ_BYTES_MAX: usize = 8 << 20;
 
 /// Names one request in answers, logs and the audit trail.
 #[derive(Clone, Copy)]
@@ -98,14 +98,16 @@ async fn answer(app: &App, request: Request, next: Next) -> Response {
     });
     match timeout(app.request_timeout(), receive).await {
         Ok(Ok(response)) => response,
-        Ok(Err(_)) | Err(_) => ApiError::Busy.into_response(),
+        Ok(Err(_)) => ApiError::Crashed.into_response(),
+        Err(_) => ApiError::Busy.into_response(),
     }
 }
 
 /// Reads a body to its end, and says whether it got there.
 async fn read(mut body: Body, bytes_max: usize) -> (Arrived, bool) {
     let too_large = Arrived::TooLarge { bytes_max };
-    if body.size_hint().lower() > DISCARDED_BYTES_MAX as u64 {
+    let read_bytes_max = bytes_max.max(READ_BYTES_MAX);
+    if body.size_hint().lower() > read_bytes_max as u64 {
         return (too_large, false);
     }
     let mut whole = Vec::new();
@@ -116,7 +118,7 @@ async fn read(mut body: Body, bytes_max: usize) -> (Arrived, bool) {
         };
         let Ok(data) = frame.into_data() else { continue };
         received += data.len();
-        if received > DISCARDED_BYTES_MAX {
+        if received > read_bytes_max {
             return (too_large, false);
         } else if received <= bytes_max {
             whole.extend_from_slice(&data);

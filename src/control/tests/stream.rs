@@ -205,6 +205,38 @@ async fn draining_ends_streams_and_counts_them_out() {
     assert_eq!(connected.get(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stream_ends_up_where_the_store_is_whatever_the_admins_do() {
+    let running = Running::start(Plan::Pro).await;
+    let mut follower = Follower::open(&running, "").await.snapshot().await;
+    let mut admins = tokio::task::JoinSet::new();
+    for number in 0..8_u64 {
+        let admin = running.admin();
+        admins.spawn(async move {
+            for step in 0..25 {
+                let any = format!("{TOKENS}/{}", 1_000_000 + (number * 7 + step * 5) % 24);
+                match (number + step) % 4 {
+                    0 => {
+                        admin
+                            .post(TOKENS, format!(r#"{{"name":"{number} {step}"}}"#))
+                            .await
+                    }
+                    1 => admin.put(&any, r#"{"enabled":true}"#).await,
+                    2 => admin.put(&any, r#"{"enabled":false}"#).await,
+                    _ => admin.delete(&any).await,
+                };
+            }
+        });
+    }
+    admins.join_all().await;
+    let snapshot = running.store.snapshot().await.unwrap();
+    while follower.directory.revision() < snapshot.revision {
+        follower.delta().await;
+        assert!((1..=15).contains(&follower.directory.tokens()));
+    }
+    assert_eq!(sorted(follower.directory.changes()), sorted(snapshot.changes));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deltas_arrive_far_below_the_budget() {
     let running = Running::start(Plan::Pro).await;

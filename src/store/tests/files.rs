@@ -87,3 +87,30 @@ async fn the_file_is_its_owners_alone() {
         assert_eq!(mode & 0o077, 0, "{}", entry.path().display());
     }
 }
+
+#[tokio::test]
+async fn a_full_disk_refuses_changes_and_recovers() {
+    let f = Fixture::new(Plan::Pro).await;
+    let limit = async |pages: &'static str| f.store.0.writer.execute(pages).await.map(drop);
+    // The database may not grow any more: what a full disk looks like to it.
+    limit("PRAGMA max_page_count = 1").await.unwrap();
+    let mut kept = vec![];
+    let fault = loop {
+        match f.create(kept.len() as u64 + 1, false).await {
+            Ok(id) => kept.push(id),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(fault, StoreError::Database(_)), "{fault:?}");
+    assert!(f.store.token(f.account, FIRST).await.is_ok(), "reading goes on");
+    let revision = *f.store.latest_revision().borrow();
+    limit("PRAGMA max_page_count = 1000000").await.unwrap();
+    let next = f.create(9_999, true).await.unwrap();
+    assert_eq!(
+        next.0,
+        FIRST.0 + kept.len() as u32 + 1,
+        "what failed left nothing behind"
+    );
+    let delta = f.store.changes_after(revision).await.unwrap().unwrap();
+    assert_eq!((delta.len(), delta[0].revision), (1, revision + 1));
+}
