@@ -150,8 +150,8 @@ fn log(
     seconds: f64,
 ) {
     let (status, request_id) = (response.status().as_u16(), id.0);
-    if let Some(fault) = failure.and_then(ApiError::fault) {
-        let cause = chain(fault);
+    if response.status().is_server_error() {
+        let cause = failure.and_then(ApiError::fault).map(chain);
         tracing::error!(%method, route, status, seconds, %request_id, cause, "an API request failed");
     } else if method == Method::GET || method == Method::HEAD {
         tracing::debug!(%method, route, status, seconds, %request_id, "API request");
