@@ -28,6 +28,14 @@ impl Area {
             Self::Request => "Request",
         }
     }
+
+    fn nothing_found(self) -> &'static str {
+        match self {
+            Self::LogShippingTokens => "There is no such log shipping token",
+            Self::Accounts => "There is no such account",
+            Self::Request => "Not found",
+        }
+    }
 }
 
 /// A failed request.
@@ -137,14 +145,7 @@ impl ApiError {
                 "FORBIDDEN",
                 "Insufficient privileges",
             ),
-            Self::NotFound(area) => {
-                let message = match area {
-                    Area::LogShippingTokens => "There is no such log shipping token",
-                    Area::Accounts => "There is no such account",
-                    Area::Request => "Not found",
-                };
-                told(StatusCode::NOT_FOUND, *area, "NOT_FOUND", message)
-            }
+            Self::NotFound(area) => told(StatusCode::NOT_FOUND, *area, "NOT_FOUND", area.nothing_found()),
             Self::NoSuchPath => told(
                 StatusCode::NOT_FOUND,
                 Area::Request,
