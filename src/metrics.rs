@@ -70,6 +70,7 @@ pub struct LogsMetrics {
     pub appended_bytes: IntCounter,
     pub sealed_files: IntCounter,
     pub expired_files: IntCounter,
+    pub damaged_files: IntCounter,
     pub failures: IntCounterVec,
     pub open_files: IntGauge,
     pub disk_bytes: IntGauge,
@@ -245,7 +246,7 @@ impl JournalMetrics {
                 "Places found damaged in data that had been acknowledged.",
             ),
         };
-        for reason in ["full", "io", "sync"] {
+        for reason in ["busy", "full", "io", "sync"] {
             this.failures.with_label_values(&[reason]);
         }
         this
@@ -263,6 +264,10 @@ impl LogsMetrics {
             expired_files: make.counter(
                 "shipgate_logs_expired_files_total",
                 "Log files dropped by retention.",
+            ),
+            damaged_files: make.counter(
+                "shipgate_logs_damaged_files_total",
+                "Log files found damaged and kept aside, all that is readable rescued.",
             ),
             failures: make.counters(
                 "shipgate_logs_failures_total",

@@ -1,1 +1,264 @@
-//! (to be written)
+//! The accounts' logs: every account's lines, in ordinary compressed files of its own.
+//!
+//! They stand behind the journal. What it has committed is appended here, to one growing file for each account; growing
+//! files are sealed by size and age, and sealed ones are dropped when their account's retention says so. Nothing here
+//! answers a shipper, and nothing changes a byte: the blocks in a log are the ones in the journal.
+//!
+//! # Constraints
+//!
+//! 1. Every committed block is in its account's log exactly once and in order, whatever crashed or failed in between.
+//! 2. An operation that failed is tried again, for ever and with growing pauses; meanwhile the journal holds the blocks
+//!    and refuses what it cannot hold.
+//! 3. After a failed sync, a file goes back to its last good sync and gets what followed from the journal's disk again.
+//! 4. A damaged file is kept aside with all its bytes, and its whole blocks are kept readable. Nothing is skipped in
+//!    silence.
+//! 5. Open files and memory are bounded; an account that has been active costs about two hundred bytes.
+//!
+//! # On the disk
+//!
+//! ```text
+//! <dir>/checkpoint                                    how long each growing file was when last synced: see `checkpoint`
+//! <dir>/<account>/current.ndjson.zst                  the growing file
+//! <dir>/<account>/20261121T192156.123Z-<seq>.ndjson.zst
+//!                                                     a sealed file: when its first line was received, and the sequence
+//!                                                     number of its first block (20 digits)
+//! <dir>/<account>/….ndjson.zst.damaged                a damaged file as it was found
+//! ```
+//!
+//! All are sequences of blocks (see the journal's `block`) and so ordinary `.ndjson.zst` files.
+//!
+//! # How each block comes to be there exactly once
+//!
+//! A checkpoint first syncs all growing files, then durably records their lengths and the number of the last block, then
+//! lets the journal remove what it holds up to there, then seals files that are due. A restart cuts every growing file
+//! back to its recorded length, and appends from the journal all that follows the recorded number. Between checkpoints,
+//! and for a file whose sync has failed, the last number appended to each account's log says what it lacks.
+
+mod checkpoint;
+mod growing;
+mod keeper;
+mod load;
+mod names;
+mod retain;
+
+use crate::clock::{self, Clock};
+use crate::domain::account::{AccountId, Retention};
+use crate::journal::disk::Disk;
+use crate::journal::{self, Extent, Journal, ReplayError};
+use crate::metrics::Metrics;
+use keeper::Keeper;
+use retain::Sweep;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Pauses between attempts of an operation that fails.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How long the thread waits at most before it looks whether something is due.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the accounts' directories are.
+    pub dir: PathBuf,
+    /// Length at which a growing file is sealed, at the next checkpoint.
+    pub file_bytes_max: u64,
+    /// Age of its first line at which a growing file is sealed.
+    pub file_age_ms_max: u64,
+    /// Growing files held open at once.
+    pub open_files_max: usize,
+    /// Longest time between two checkpoints.
+    pub checkpoint_interval_ms: u64,
+    /// Most bytes appended between two checkpoints.
+    pub checkpoint_bytes: u64,
+    /// Time between two sweeps for files to drop.
+    pub retention_interval_ms: u64,
+    /// Most committed bytes in memory that wait to be appended: beyond it, the journal refuses batches.
+    pub backlog_bytes_max: usize,
+}
+
+/// How long an account's sealed files are kept; `None`: for ever.
+pub type RetentionOf = Arc<dyn Fn(AccountId) -> Option<Retention> + Send + Sync>;
+
+/// Why the logs could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot open the journal")]
+    Journal(#[from] journal::OpenError),
+    #[error("cannot take up the accounts' logs")]
+    Logs(#[from] StoreError),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Why blocks could not be stored, or not be called durable.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot use {path}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("cannot append from the journal")]
+    Replay(#[from] ReplayError),
+    #[error("the thread of the logs has panicked")]
+    Panicked,
+}
+
+impl StoreError {
+    fn at(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            path: path.clone(),
+            source,
+        }
+    }
+}
+
+/// The thread that keeps the logs. Its end follows the journal's: dropping this only stops waiting for it.
+pub struct Logs {
+    thread: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Logs {
+    /// Takes up the logs and the journal before them, and starts both.
+    pub fn open(
+        config: Config,
+        journal: journal::Config,
+        disk: Arc<dyn Disk>,
+        retention: RetentionOf,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Result<(Journal, Self), OpenError> {
+        let loaded = load::load(&*disk, &config.dir, &metrics)?;
+        let (journal, feed) = Journal::open(
+            journal,
+            disk.clone(),
+            metrics.clone(),
+            loaded.seq,
+            config.backlog_bytes_max,
+        )?;
+        let keeper = Keeper::open(config, feed, loaded, disk, retention, clock, metrics)?;
+        let thread = std::thread::Builder::new()
+            .name("logs".to_owned())
+            .spawn(move || Thread::new(keeper).run())
+            .map_err(OpenError::Thread)?;
+        Ok((journal, Self { thread }))
+    }
+
+    /// Waits until everything the journal has committed is in the accounts' logs and durable. To be called after
+    /// [`Journal::close`]; blocks. On an error nothing is lost: the journal has it, and the next start appends it.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.thread.join().unwrap_or(Err(StoreError::Panicked))
+    }
+}
+
+/// Drives the keeper.
+struct Thread {
+    keeper: Keeper,
+    sweep: Sweep,
+    checkpoint_at: Instant,
+    sweep_at: Instant,
+    /// The pause after the next checkpoint that fails.
+    pause: Duration,
+}
+
+impl Thread {
+    fn new(keeper: Keeper) -> Self {
+        let now = clock::monotonic();
+        Self {
+            checkpoint_at: now,
+            sweep_at: now,
+            sweep: Sweep::default(),
+            pause: RETRY_MIN,
+            keeper,
+        }
+    }
+
+    fn run(mut self) -> Result<(), StoreError> {
+        self.append(Vec::new())?;
+        while let Some(extents) = self.keeper.feed.next(self.wait()) {
+            if !extents.is_empty() {
+                self.append(extents)?;
+            }
+            self.checkpoint();
+            self.retain();
+        }
+        self.keeper.checkpoint()
+    }
+
+    fn wait(&self) -> Duration {
+        if self.sweep.is_under_way() {
+            Duration::ZERO
+        } else {
+            TICK
+        }
+    }
+
+    /// Appends, however often that fails. An error means that the journal is closed and it is time to give up.
+    fn append(&mut self, mut extents: Vec<Extent>) -> Result<(), StoreError> {
+        let logs = &self.keeper.metrics.logs;
+        logs.backlog_bytes.set(self.keeper.feed.backlog_bytes() as i64);
+        let mut pause = RETRY_MIN;
+        while let Err(error) = self.keeper.append(&mut extents) {
+            self.failed("append", &error);
+            if self.keeper.feed.wait_for_close(pause) {
+                return Err(error);
+            }
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+        self.keeper
+            .feed
+            .done(extents.iter().map(|extent| extent.bytes.len()).sum());
+        let backlog_bytes = self.keeper.feed.backlog_bytes();
+        self.keeper.metrics.logs.backlog_bytes.set(backlog_bytes as i64);
+        Ok(())
+    }
+
+    /// Makes a checkpoint when one is due. One that fails is tried again after a pause.
+    fn checkpoint(&mut self) {
+        let now = clock::monotonic();
+        let early = self.pause == RETRY_MIN && self.keeper.wants_checkpoint_now();
+        if now < self.checkpoint_at && !early {
+            return;
+        }
+        let mut pause = Duration::from_millis(self.keeper.config.checkpoint_interval_ms);
+        if self.keeper.wants_checkpoint() {
+            match self.keeper.checkpoint() {
+                Ok(()) => self.pause = RETRY_MIN,
+                Err(error) => {
+                    self.failed("checkpoint", &error);
+                    pause = self.pause;
+                    self.pause = (self.pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+        self.checkpoint_at = clock::monotonic() + pause;
+    }
+
+    fn retain(&mut self) {
+        let now = clock::monotonic();
+        if now < self.sweep_at && !self.sweep.is_under_way() {
+            return;
+        }
+        if let Err(error) = self.keeper.sweep(&mut self.sweep) {
+            self.failed("retain", &error);
+        }
+        self.sweep_at = now + Duration::from_millis(self.keeper.config.retention_interval_ms);
+    }
+
+    fn failed(&self, operation: &str, error: &StoreError) {
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        tracing::error!(operation, %error, source, "the accounts' logs could not be kept: trying again");
+        self.keeper
+            .metrics
+            .logs
+            .failures
+            .with_label_values(&[operation])
+            .inc();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! The disk: the one seam between durable state and the machine, so that tests can crash, tear and fail every step.
+//!
+//! What the rest of the program may rely on is what POSIX promises and no more: written bytes are on the disk after a
+//! successful [`DiskFile::sync`]; a created, renamed or removed name after a [`Disk::sync_dir`] of its directory. After
+//! a failed sync nothing is known of the bytes written since the last good one, and asking again proves nothing.
+
+use std::any::Any;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// An existing file, only to be read.
+    Read,
+    /// An existing file; writes go to its end.
+    Append,
+    /// A new, empty file; one that has this name already loses it.
+    Create,
+}
+
+/// What a directory holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub name: String,
+    pub is_dir: bool,
+    /// Length of a file; 0 for a directory.
+    pub bytes: u64,
+}
+
+/// Held by the one process that may write to a directory; let go when dropped, or when the process ends.
+pub type Lock = Box<dyn Any + Send + Sync>;
+
+/// Files and directories of one machine.
+pub trait Disk: Send + Sync {
+    /// Makes a directory in one that is there; fine if it is there as well.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn DiskFile>>;
+    /// Replaces whatever has the name `to`, atomically.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Whether a file or directory has this name.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Names that are not UTF-8 are none of ours and are left out.
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+    /// Makes the names in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes everything below `dir` durable, names and bytes: for very many files, cheaper than one by one.
+    fn sync_tree(&self, dir: &Path) -> io::Result<()>;
+    /// Fails with `WouldBlock` while another process holds it.
+    fn lock(&self, dir: &Path) -> io::Result<Lock>;
+    /// Bytes an unprivileged process may still write where `dir` is.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// An open file.
+pub trait DiskFile: Send {
+    /// Its length in bytes.
+    fn bytes(&self) -> io::Result<u64>;
+    /// Reads from `offset`, as much as fits and is there; 0 at the end.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize>;
+    /// Appends; may take less than was offered.
+    fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Makes its bytes and its length durable.
+    fn sync(&mut self) -> io::Result<()>;
+    fn truncate(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+/// Appends all of `parts`, however often the disk takes less than it is offered.
+pub fn write_all(file: &mut dyn DiskFile, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match file.write(parts) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => IoSlice::advance_slices(&mut parts, taken),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory and all above it, durably.
+pub fn create_dirs(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    if disk.exists(path)? {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    create_dirs(disk, parent)?;
+    disk.create_dir(path)?;
+    disk.sync_dir(parent)
+}
+
+/// Removes a file, if there is one.
+pub fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Replaces the file `name` in `dir` by `contents`: after a crash it is there whole, as it was or as it is now.
+pub fn replace(disk: &dyn Disk, dir: &Path, name: &str, contents: &[u8]) -> io::Result<()> {
+    let temporary = dir.join(format!("{name}{TEMPORARY}"));
+    let mut file = disk.open(&temporary, Mode::Create)?;
+    write_all(&mut *file, &mut [IoSlice::new(contents)])?;
+    file.sync()?;
+    disk.rename(&temporary, &dir.join(name))?;
+    disk.sync_dir(dir)
+}
+
+/// The end of the name of a file that is not finished and means nothing after a crash.
+pub const TEMPORARY: &str = ".tmp";
+
+/// All of a file. For small ones.
+pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, Mode::Read)?;
+    let mut bytes = vec![0; usize::try_from(file.bytes()?).map_err(|_| io::ErrorKind::FileTooLarge)?];
+    let mut len = 0;
+    while len < bytes.len() {
+        match file.read_at(len as u64, &mut bytes[len..])? {
+            0 => break,
+            read => len += read,
+        }
+    }
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+/// Whether an error says that there is no room, rather than that something is broken.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// The machine's own disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsDisk;
+
+impl Disk for OsDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match std::fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            Mode::Read => &mut options,
+            Mode::Append => options.append(true),
+            Mode::Create => {
+                remove(self, path)?;
+                options.append(true).create_new(true)
+            }
+        };
+        Ok(Box::new(options.open(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let is_dir = entry.file_type()?.is_dir();
+            let bytes = if is_dir { 0 } else { entry.metadata()?.len() };
+            entries.push(Entry { name, is_dir, bytes });
+        }
+        Ok(entries)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sync_tree(&self, dir: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(dir)?)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn sync_tree(&self, dir: &Path) -> io::Result<()> {
+        for entry in self.list(dir)? {
+            let path = dir.join(&entry.name);
+            if entry.is_dir {
+                self.sync_tree(&path)?;
+            } else {
+                File::open(&path)?.sync_data()?;
+            }
+        }
+        self.sync_dir(dir)
+    }
+
+    fn lock(&self, dir: &Path) -> io::Result<Lock> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(dir.join("lock"))?;
+        file.try_lock()?;
+        Ok(Box::new(file))
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let volume = rustix::fs::statvfs(dir)?;
+        Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+    }
+}
+
+impl DiskFile for File {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match FileExt::read_at(self, into, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_vectored(parts)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn truncate(&mut self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)
+    }
+}

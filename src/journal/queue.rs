@@ -1,0 +1,190 @@
+//! The two queues of the journal, both bounded in bytes: batches that wait to be committed, and committed blocks that
+//! wait to be appended to their accounts' logs.
+
+use super::block::Extent;
+use super::group::Request;
+use super::{AppendError, locked};
+use prometheus::IntGauge;
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What a waiting batch occupies beside its bytes.
+const REQUEST_BYTES: usize = 512;
+
+/// Batches that wait to be committed. Never makes anybody wait: what does not fit is refused.
+pub(super) struct Queue {
+    state: Mutex<Waiting>,
+    arrived: Condvar,
+    bytes_max: usize,
+    gauge: IntGauge,
+}
+
+#[derive(Default)]
+struct Waiting {
+    requests: VecDeque<Request>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(bytes_max: usize, gauge: IntGauge) -> Self {
+        Self {
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+            bytes_max,
+            gauge,
+        }
+    }
+
+    pub(super) fn push(&self, request: Request) -> Result<(), AppendError> {
+        let bytes = request.payload.bytes() + REQUEST_BYTES;
+        let mut state = locked(&self.state);
+        if state.closed {
+            return Err(AppendError::Closed);
+        }
+        // An empty queue takes anything: a batch larger than the whole queue could never be stored otherwise.
+        if state.bytes + bytes > self.bytes_max && state.bytes > 0 {
+            return Err(AppendError::Busy);
+        }
+        state.bytes += bytes;
+        self.gauge.set(state.bytes as i64);
+        let idle = state.requests.is_empty();
+        state.requests.push_back(request);
+        drop(state);
+        if idle {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for batches and takes as many as `bytes_max` allows, in their order of arrival and at least one. `None`
+    /// once the queue is closed and empty.
+    pub(super) fn take(&self, bytes_max: usize) -> Option<Vec<Request>> {
+        let mut state = locked(&self.state);
+        while state.requests.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut bytes = 0;
+        let mut count = 0;
+        for request in &state.requests {
+            let more = request.payload.bytes() + REQUEST_BYTES;
+            if count > 0 && bytes + more > bytes_max {
+                break;
+            }
+            bytes += more;
+            count += 1;
+        }
+        state.bytes -= bytes;
+        self.gauge.set(state.bytes as i64);
+        Some(state.requests.drain(..count).collect())
+    }
+
+    /// Refuses every batch from now on; those that wait are still committed.
+    pub(super) fn close(&self) {
+        locked(&self.state).closed = true;
+        self.arrived.notify_all();
+    }
+
+    /// Closes the queue and drops what waits: nobody will come for it.
+    pub(super) fn abandon(&self) {
+        let mut state = locked(&self.state);
+        state.closed = true;
+        state.requests.clear();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        locked(&self.state).closed
+    }
+}
+
+/// Committed blocks that are not in their accounts' logs yet.
+pub(super) struct Backlog {
+    state: Mutex<Committed>,
+    more: Condvar,
+    room: Condvar,
+    bytes_max: usize,
+}
+
+#[derive(Default)]
+struct Committed {
+    extents: Vec<Extent>,
+    /// Of those that wait and of those taken but not done.
+    bytes: usize,
+    closed: bool,
+}
+
+impl Backlog {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            more: Condvar::new(),
+            room: Condvar::new(),
+            bytes_max,
+        }
+    }
+
+    /// Waits, not for ever, until there is room for more. The group that comes then may exceed the bound.
+    pub(super) fn wait_for_room(&self, at_most: Duration) -> bool {
+        let full = |state: &mut Committed| state.bytes >= self.bytes_max;
+        let state = locked(&self.state);
+        let (_state, waited) = self
+            .room
+            .wait_timeout_while(state, at_most, full)
+            .unwrap_or_else(PoisonError::into_inner);
+        !waited.timed_out()
+    }
+
+    pub(super) fn push(&self, extents: Vec<Extent>) {
+        let mut state = locked(&self.state);
+        state.bytes += extents.iter().map(|extent| extent.bytes.len()).sum::<usize>();
+        state.extents.extend(extents);
+        drop(state);
+        self.more.notify_one();
+    }
+
+    /// Waits for blocks and takes all there are: none when the time is up, `None` once there will never be any.
+    pub(super) fn take(&self, at_most: Duration) -> Option<Vec<Extent>> {
+        let nothing = |state: &mut Committed| state.extents.is_empty() && !state.closed;
+        let state = locked(&self.state);
+        let (mut state, _) = self
+            .more
+            .wait_timeout_while(state, at_most, nothing)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.extents.is_empty() && state.closed {
+            return None;
+        }
+        Some(std::mem::take(&mut state.extents))
+    }
+
+    /// Frees the room of blocks that were taken.
+    pub(super) fn done(&self, bytes: usize) {
+        let mut state = locked(&self.state);
+        state.bytes = state.bytes.saturating_sub(bytes);
+        drop(state);
+        self.room.notify_one();
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        locked(&self.state).bytes
+    }
+
+    /// States that no more will come.
+    pub(super) fn close(&self) {
+        locked(&self.state).closed = true;
+        self.more.notify_all();
+    }
+
+    /// Waits until nothing more will come, not longer than `at_most`; whether that is so.
+    pub(super) fn wait_for_close(&self, at_most: Duration) -> bool {
+        let state = locked(&self.state);
+        let (state, _) = self
+            .more
+            .wait_timeout_while(state, at_most, |state| !state.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.closed
+    }
+}

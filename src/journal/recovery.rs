@@ -1,0 +1,234 @@
+//! Recovery: what a journal still holds after the process, the machine or the disk went away.
+//!
+//! Every block of every segment is read and checked. Where one is missing or damaged, evidence decides what that means:
+//!
+//! * A segment is named `n` only once everything before `n` is durable, and a block says what was durable when it was
+//!   written. If either shows that the missing block was on the disk, acknowledged data is damaged: opening fails or, if
+//!   so configured, the segment is copied aside and all that is readable is kept.
+//! * Otherwise nobody was told that the block is stored. It is a torn tail and is cut.
+
+use super::block::{Extent, Flaw};
+use super::disk::{self, Disk, Mode, TEMPORARY};
+use super::reader::{Reader, Step};
+use super::shelf::{Segment, report_damage};
+use super::{OnCorruption, OpenError};
+use crate::metrics::Metrics;
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+
+/// What is in the journal.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// Cut so that they hold no block of `unsynced`.
+    pub segments: VecDeque<Segment>,
+    /// Whole blocks that may be in the page cache only: to be written again.
+    pub unsynced: Vec<Extent>,
+    /// Everything up to here is on the disk.
+    pub durable_seq: u64,
+    pub next_seq: u64,
+}
+
+/// Reads the journal in `dir`. Blocks up to `floor` are not needed any more.
+pub(super) fn recover(
+    disk: &dyn Disk,
+    dir: &Path,
+    floor: u64,
+    on_corruption: OnCorruption,
+    metrics: &Metrics,
+) -> Result<Recovered, OpenError> {
+    let names = names(disk, dir, floor)?;
+    let mut scan = Scan {
+        disk,
+        dir,
+        floor,
+        on_corruption,
+        metrics,
+        durable_seq: floor.max(names.last().map_or(0, |last| last.saturating_sub(1))),
+        next_seq: floor + 1,
+        tail: VecDeque::new(),
+    };
+    let mut segments = VecDeque::new();
+    for (i, &first_seq) in names.iter().enumerate() {
+        let bytes = scan.segment(first_seq, names.get(i + 1).copied())?;
+        segments.push_back(Segment { first_seq, bytes });
+    }
+    if let (Some((at, _)), Some(last)) = (scan.tail.front(), segments.back_mut()) {
+        last.bytes = *at;
+    }
+    segments.pop_back_if(|last| last.bytes == 0);
+    Ok(Recovered {
+        segments,
+        unsynced: scan.tail.into_iter().map(|(_, extent)| extent).collect(),
+        durable_seq: scan.durable_seq,
+        next_seq: scan.next_seq,
+    })
+}
+
+/// The first numbers of all segments, in order, after removing what is left over.
+fn names(disk: &dyn Disk, dir: &Path, floor: u64) -> Result<Vec<u64>, OpenError> {
+    let mut names = Vec::new();
+    for entry in disk.list(dir).map_err(OpenError::io(dir))? {
+        if entry.name.ends_with(TEMPORARY) {
+            let path = dir.join(&entry.name);
+            disk.remove(&path).map_err(OpenError::io(&path))?;
+        }
+        names.extend(Segment::parse_name(&entry.name));
+    }
+    names.sort_unstable();
+    while names.len() > 1 && names[1] <= floor + 1 {
+        let path = dir.join(Segment::name(names.remove(0)));
+        disk.remove(&path).map_err(OpenError::io(&path))?;
+    }
+    Ok(names)
+}
+
+struct Scan<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    floor: u64,
+    on_corruption: OnCorruption,
+    metrics: &'a Metrics,
+    durable_seq: u64,
+    next_seq: u64,
+    /// Good blocks not known to be durable, and where in the last segment each begins.
+    tail: VecDeque<(u64, Extent)>,
+}
+
+/// A place in a segment where the block `expect` should stand and does not.
+struct Place<'a> {
+    path: &'a Path,
+    at: u64,
+    expect: u64,
+    /// Numbers from here on are void in this segment; `None` in the last one.
+    limit: Option<u64>,
+    flaw: Flaw,
+}
+
+impl Scan<'_> {
+    /// Checks a segment and returns how much of it is good.
+    fn segment(&mut self, first_seq: u64, limit: Option<u64>) -> Result<u64, OpenError> {
+        let path = self.dir.join(Segment::name(first_seq));
+        let failed = OpenError::io(&path);
+        let mut reader = Reader::open(self.disk, &path, 0, u64::MAX).map_err(&failed)?;
+        let mut expect = first_seq;
+        loop {
+            let at = reader.at();
+            let flaw = match reader.step().map_err(&failed)? {
+                Step::Block(header, block) if header.seq == expect && limit != Some(expect) => {
+                    expect += 1;
+                    self.durable_seq = self.durable_seq.max(header.durable_seq);
+                    self.tail.push_back((at, Extent::of(&header, block)));
+                    while self
+                        .tail
+                        .pop_front_if(|(_, kept)| kept.last_seq <= self.durable_seq)
+                        .is_some()
+                    {}
+                    continue;
+                }
+                Step::Flawed(Flaw::Version(version)) => return Err(OpenError::Newer { path, version }),
+                Step::Flawed(flaw) => flaw,
+                Step::Block(..) => Flaw::Sequence,
+                Step::End => Flaw::Short,
+            };
+            self.next_seq = self.next_seq.max(expect);
+            let place = Place {
+                path: &path,
+                at,
+                expect,
+                limit,
+                flaw,
+            };
+            match self.judge(&mut reader, &place)? {
+                Some(next) => expect = next,
+                None => return Ok(at),
+            }
+        }
+    }
+
+    /// Decides what the lack of a block means. `Some`: the reader stands before the block with this number and goes on;
+    /// `None`: the segment ends at `place`.
+    fn judge(&mut self, reader: &mut Reader, place: &Place<'_>) -> Result<Option<u64>, OpenError> {
+        let whole = match place.limit {
+            Some(limit) => place.expect >= limit,
+            None => place.at >= reader.end(),
+        };
+        if whole {
+            return Ok(None);
+        }
+        let Later { next, durable_seq } = later(reader, place).map_err(OpenError::io(place.path))?;
+        let stored = next.or(place.limit).is_some_and(|next| next <= self.floor + 1);
+        let acknowledged = place.limit.is_some() || durable_seq >= place.expect;
+        if stored {
+            tracing::warn!(path = %place.path.display(), offset = place.at, flaw = %place.flaw,
+                "the journal is damaged where it is not needed any more");
+        } else if acknowledged {
+            report_damage(self.metrics, place.path, place.at, place.flaw);
+            if self.on_corruption == OnCorruption::Fail {
+                return Err(OpenError::Corrupt {
+                    path: place.path.to_owned(),
+                    offset: place.at,
+                    seq: place.expect,
+                    source: place.flaw,
+                });
+            }
+            self.set_aside(place.path).map_err(OpenError::io(place.path))?;
+        } else {
+            self.cut(reader, place).map_err(OpenError::io(place.path))?;
+            return Ok(None);
+        }
+        Ok(next)
+    }
+
+    /// Cuts a torn tail.
+    fn cut(&self, reader: &Reader, place: &Place<'_>) -> io::Result<()> {
+        let torn_bytes = reader.end() - place.at;
+        self.metrics.journal.torn_bytes.inc_by(torn_bytes);
+        tracing::info!(path = %place.path.display(), offset = place.at, torn_bytes,
+            "cut the end of the journal, which nobody had been told is stored");
+        let mut file = self.disk.open(place.path, Mode::Append)?;
+        file.truncate(place.at)?;
+        file.sync()
+    }
+
+    /// Keeps a copy of a damaged segment, which would otherwise be removed with the next checkpoint.
+    fn set_aside(&self, path: &Path) -> io::Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".corrupt");
+        if self.disk.exists(&self.dir.join(&name))? {
+            return Ok(());
+        }
+        let bytes = disk::read(self.disk, path)?;
+        disk::replace(self.disk, self.dir, &name.to_string_lossy(), &bytes)
+    }
+}
+
+/// What stands in a segment behind a flawed place.
+struct Later {
+    /// The next good block that belongs there; the reader stands before it.
+    next: Option<u64>,
+    /// The highest number that any good block says is durable.
+    durable_seq: u64,
+}
+
+fn later(reader: &mut Reader, place: &Place<'_>) -> io::Result<Later> {
+    let mut next = None;
+    let mut durable_seq = 0;
+    reader.seek(place.at);
+    while reader.resync()? {
+        let at = reader.at();
+        if let Step::Block(header, _) = reader.step()? {
+            let belongs = header.seq > place.expect && place.limit.is_none_or(|limit| header.seq < limit);
+            if belongs {
+                durable_seq = durable_seq.max(header.durable_seq);
+                next = next.or(Some((at, header.seq)));
+            }
+        }
+        reader.seek(reader.at().saturating_sub(1));
+    }
+    reader.seek(next.map_or(reader.end(), |(at, _)| at));
+    Ok(Later {
+        next: next.map(|(_, seq)| seq),
+        durable_seq,
+    })
+}

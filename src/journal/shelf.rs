@@ -1,0 +1,254 @@
+//! The shelf: which segments of the journal there are, and what of them may be read.
+//!
+//! Shared by the thread that writes the journal and the one that reads it back and trims it. A block's sequence number
+//! counts only within its segment's reach: the name of a segment is the first number that belongs to it, so whatever an
+//! earlier segment still holds from that number on is void.
+
+use super::block::{Extent, Flaw};
+use super::disk::{self, Disk, Lock};
+use super::reader::{Reader, Step};
+use super::{OnCorruption, locked};
+use crate::metrics::Metrics;
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// A file of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Its name: the first sequence number that belongs to it.
+    pub first_seq: u64,
+    /// How much of it is good. What follows, if anything does, is not to be read.
+    pub bytes: u64,
+}
+
+impl Segment {
+    pub(super) fn name(first_seq: u64) -> String {
+        format!("{first_seq:020}.wal")
+    }
+
+    /// The first sequence number of the segment with this file name; `None` if it is not a segment.
+    pub(super) fn parse_name(name: &str) -> Option<u64> {
+        let digits = name.strip_suffix(".wal")?;
+        (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| digits.parse().ok())
+            .flatten()
+    }
+}
+
+/// Why committed blocks could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("cannot read the journal's segment {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the journal's segment {path} is damaged at byte {offset}")]
+    Damaged {
+        path: PathBuf,
+        offset: u64,
+        source: Flaw,
+    },
+    #[error("cannot store what the journal holds")]
+    Store(#[source] io::Error),
+}
+
+pub(super) struct Shelf {
+    pub disk: Arc<dyn Disk>,
+    pub dir: PathBuf,
+    pub metrics: Arc<Metrics>,
+    on_corruption: OnCorruption,
+    state: Mutex<State>,
+    /// No other process writes here while this lives.
+    _lock: Lock,
+}
+
+#[derive(Default)]
+struct State {
+    /// Oldest first; the last one may still grow.
+    segments: VecDeque<Segment>,
+    /// Blocks that must not be lost though they are not known to be on the disk: see the writer.
+    unsynced: Vec<Extent>,
+}
+
+impl Shelf {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        metrics: Arc<Metrics>,
+        on_corruption: OnCorruption,
+        lock: Lock,
+    ) -> Self {
+        Self {
+            disk,
+            dir,
+            metrics,
+            on_corruption,
+            state: Mutex::default(),
+            _lock: lock,
+        }
+    }
+
+    pub(super) fn path(&self, first_seq: u64) -> PathBuf {
+        self.dir.join(Segment::name(first_seq))
+    }
+
+    /// What recovery found.
+    pub(super) fn fill(&self, segments: VecDeque<Segment>, unsynced: Vec<Extent>) {
+        *locked(&self.state) = State { segments, unsynced };
+        self.measure();
+    }
+
+    /// A new segment; it holds what was not synced before.
+    pub(super) fn begin(&self, segment: Segment) {
+        let mut state = locked(&self.state);
+        state.unsynced.clear();
+        state.segments.push_back(segment);
+        drop(state);
+        self.measure();
+    }
+
+    /// The last segment has grown by `extents`, of which those in `at_risk` have been promised to survive.
+    pub(super) fn grow(&self, bytes: u64, at_risk: &[Extent]) {
+        let mut state = locked(&self.state);
+        if let Some(last) = state.segments.back_mut() {
+            last.bytes = bytes;
+        }
+        state.unsynced.extend_from_slice(at_risk);
+        drop(state);
+        self.measure();
+    }
+
+    /// All of the last segment is on the disk.
+    pub(super) fn synced(&self) {
+        locked(&self.state).unsynced.clear();
+    }
+
+    /// Only `bytes` of the last segment can be trusted: it will not be written again.
+    pub(super) fn cut(&self, bytes: u64) {
+        let mut state = locked(&self.state);
+        if bytes == 0 {
+            state.segments.pop_back();
+        } else if let Some(last) = state.segments.back_mut() {
+            last.bytes = bytes;
+        }
+        drop(state);
+        self.measure();
+    }
+
+    /// Blocks that must be written again when the last segment has been given up.
+    pub(super) fn unsynced(&self) -> Vec<Extent> {
+        locked(&self.state).unsynced.clone()
+    }
+
+    /// Length of all segments.
+    pub(super) fn bytes(&self) -> u64 {
+        locked(&self.state)
+            .segments
+            .iter()
+            .map(|segment| segment.bytes)
+            .sum()
+    }
+
+    /// Removes segments that hold nothing after `seq`.
+    pub(super) fn trim(&self, seq: u64) -> io::Result<()> {
+        while let Some(old) = self.oldest_before(seq) {
+            disk::remove(&*self.disk, &self.path(old.first_seq))?;
+            locked(&self.state).segments.pop_front();
+            self.measure();
+        }
+        Ok(())
+    }
+
+    /// The oldest segment, if the one behind it begins at or before what follows `seq`.
+    fn oldest_before(&self, seq: u64) -> Option<Segment> {
+        let state = locked(&self.state);
+        let next = state.segments.get(1)?;
+        (next.first_seq <= seq + 1).then(|| state.segments.front().copied())?
+    }
+
+    /// Gives out every committed block after `after` and up to `upto`, in order.
+    pub(super) fn replay(
+        &self,
+        after: u64,
+        upto: u64,
+        take: &mut dyn FnMut(Extent) -> io::Result<()>,
+    ) -> Result<(), ReplayError> {
+        let (segments, unsynced) = {
+            let state = locked(&self.state);
+            (
+                Vec::from_iter(state.segments.iter().copied()),
+                state.unsynced.clone(),
+            )
+        };
+        let mut last = after;
+        for (i, segment) in segments.iter().enumerate() {
+            let limit = segments.get(i + 1).map_or(u64::MAX, |next| next.first_seq);
+            if limit <= after + 1 {
+                continue;
+            }
+            self.replay_segment(*segment, limit.min(upto.saturating_add(1)), &mut last, take)?;
+        }
+        for extent in unsynced {
+            if extent.first_seq > last && extent.last_seq <= upto {
+                last = extent.last_seq;
+                take(extent).map_err(ReplayError::Store)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives out the blocks of one segment after `last` and before `limit`.
+    fn replay_segment(
+        &self,
+        segment: Segment,
+        limit: u64,
+        last: &mut u64,
+        take: &mut dyn FnMut(Extent) -> io::Result<()>,
+    ) -> Result<(), ReplayError> {
+        let path = self.path(segment.first_seq);
+        let broken = |source| ReplayError::Read {
+            path: path.clone(),
+            source,
+        };
+        let mut reader = Reader::open(&*self.disk, &path, 0, segment.bytes).map_err(broken)?;
+        loop {
+            match reader.step().map_err(broken)? {
+                Step::End => return Ok(()),
+                Step::Block(header, _) if header.seq >= limit => return Ok(()),
+                Step::Block(header, _) if header.seq <= *last => {}
+                Step::Block(header, block) => {
+                    *last = header.seq;
+                    take(Extent::of(&header, block)).map_err(ReplayError::Store)?;
+                }
+                Step::Flawed(source) => {
+                    let offset = reader.at();
+                    report_damage(&self.metrics, &path, offset, source);
+                    if self.on_corruption == OnCorruption::Fail {
+                        return Err(ReplayError::Damaged { path, offset, source });
+                    }
+                    if !reader.resync().map_err(broken)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn measure(&self) {
+        let state = locked(&self.state);
+        let bytes: u64 = state.segments.iter().map(|segment| segment.bytes).sum();
+        self.metrics.journal.segments.set(state.segments.len() as i64);
+        self.metrics.journal.disk_bytes.set(bytes as i64);
+    }
+}
+
+/// Damage to data that had been acknowledged is never passed over in silence.
+pub(super) fn report_damage(metrics: &Metrics, path: &Path, offset: u64, flaw: Flaw) {
+    metrics.journal.corrupt_entries.inc();
+    tracing::error!(
+        path = %path.display(),
+        offset,
+        %flaw,
+        "the journal is damaged in a place that had been acknowledged"
+    );
+}

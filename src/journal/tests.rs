@@ -1,0 +1,127 @@
+use super::disk::OsDisk;
+use super::*;
+use crate::domain::account::{AccountGrant, AccountId, Retention, TokenId};
+use crate::domain::batch::Framing;
+use crate::domain::directory::{Change, Directory};
+use crate::domain::token::TokenDigest;
+
+/// A batch of an account, as the gateway would make it.
+pub(crate) fn batch(account: u32, durability: Durability, received_ms: u64, body: &str) -> Batch {
+    let mut directory = Directory::default();
+    let digest = TokenDigest::of("a token");
+    let account = AccountId(account);
+    directory.apply(Change::Account(AccountGrant {
+        account,
+        durability: Some(durability),
+        rate_bytes_max: None,
+        retention: Retention {
+            days: 1,
+            bytes_max: None,
+        },
+    }));
+    directory.apply(Change::Token {
+        digest,
+        token: TokenId(1),
+        account,
+    });
+    let permit = directory.admit(&digest).expect("just enabled");
+    let framing = Framing {
+        received_ms,
+        default_type: "t",
+        line_bytes_max: 1 << 24,
+    };
+    Batch::parse(permit, body.as_bytes(), framing)
+}
+
+/// Settings for tests: small, so that every bound is met.
+pub(crate) fn config(dir: &Path) -> Config {
+    Config {
+        dir: dir.join("journal"),
+        durability: Durability::Synced,
+        segment_bytes: 64 << 20,
+        bytes_max: 1 << 30,
+        disk_free_bytes_min: 0,
+        group_bytes_max: 4 << 20,
+        queue_bytes_max: 64 << 20,
+        coalesce_bytes_max: 16 << 10,
+        compression_level: 1,
+        on_corruption: OnCorruption::Fail,
+    }
+}
+
+pub(crate) fn inflate(blocks: &[u8]) -> String {
+    String::from_utf8(zstd::stream::decode_all(blocks).unwrap()).unwrap()
+}
+
+fn open(config: Config) -> (Journal, Feed) {
+    Journal::open(config, Arc::new(OsDisk), Arc::new(Metrics::new()), 0, 64 << 20).unwrap()
+}
+
+/// Everything that is in the journal, account by account and line by line.
+fn replayed(feed: &Feed) -> Vec<(u32, String)> {
+    let mut found = vec![];
+    let mut take = |extent: Extent| {
+        found.push((extent.account.0, inflate(&extent.bytes)));
+        Ok(())
+    };
+    feed.replay(0, u64::MAX, &mut take).unwrap();
+    found
+}
+
+#[tokio::test]
+async fn what_is_receipted_is_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, feed) = open(config(dir.path()));
+    let small = batch(
+        1,
+        Durability::Synced,
+        7,
+        "{\"a\":1,\"@timestamp\":0,\"type\":1}\nnonsense\n",
+    );
+    let receipt = journal.append(small).await.unwrap();
+    assert_eq!((receipt.tally().successful, receipt.tally().malformed), (1, 1));
+    let line = format!("{{\"b\":\"{}\",\"@timestamp\":0,\"type\":1}}\n", "x".repeat(1000));
+    for lines in [20, 2000] {
+        let large = batch(2, Durability::Written, 8, &line.repeat(lines));
+        let receipt = journal.append(large).await.unwrap();
+        assert_eq!(receipt.durability(), Durability::Written);
+    }
+    let nothing = journal
+        .append(batch(3, Durability::Synced, 9, "\n"))
+        .await
+        .unwrap();
+    assert_eq!(nothing.tally().empty, 1);
+    journal.close();
+    drop(feed);
+    let (_journal, feed) = open(config(dir.path()));
+    let expect = [
+        (1, "{\"a\":1,\"@timestamp\":0,\"type\":1}\n".to_owned()),
+        (2, line.repeat(20)),
+        (2, line.repeat(2000)),
+    ];
+    assert!(replayed(&feed) == expect);
+    assert_eq!(feed.recovered_seq(), 3);
+}
+
+#[tokio::test]
+async fn a_closed_journal_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _feed) = open(config(dir.path()));
+    journal.close();
+    let refused = journal.append(batch(1, Durability::Synced, 7, "{}")).await;
+    assert_eq!(refused.unwrap_err(), AppendError::Closed);
+}
+
+#[tokio::test]
+async fn one_directory_is_one_process_s() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_journal, _feed) = open(config(dir.path()));
+    let second = Journal::open(
+        config(dir.path()),
+        Arc::new(OsDisk),
+        Arc::new(Metrics::new()),
+        0,
+        1,
+    );
+    assert!(matches!(second, Err(OpenError::Locked { .. })));
+}

@@ -1,0 +1,222 @@
+//! The writer: the journal's state machine. It knows no threads and no requests, so tests drive it step by step.
+//!
+//! What has been promised to survive but is not known to be on the disk (batches answered once written, and what
+//! recovery found behind the last known durable block) is kept in memory on the shelf until a sync succeeds. When a
+//! segment must be given up, these blocks are the beginning of the next one. A new segment is made complete under a
+//! temporary name and then takes its own: at no moment is there a half of one.
+
+use super::block::Extent;
+use super::disk::{DiskFile, Mode, TEMPORARY, is_full, write_all};
+use super::group::Group;
+use super::shelf::{Segment, Shelf};
+use super::{AppendError, Config};
+use crate::clock;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+/// How much is written between two looks at the disk's free space.
+const FREE_CHECK_BYTES: u64 = 4 << 20;
+/// How much is written at most without a sync when nobody waits for one.
+const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
+
+/// The segment being written.
+struct Open {
+    file: Box<dyn DiskFile>,
+    bytes: u64,
+    /// How much of it is known to be on the disk.
+    durable_bytes: u64,
+}
+
+/// See the module's header.
+pub(super) struct Writer {
+    shelf: Arc<Shelf>,
+    segment_bytes: u64,
+    bytes_max: u64,
+    disk_free_bytes_min: u64,
+    segment: Option<Open>,
+    next_seq: u64,
+    durable_seq: u64,
+    /// Bytes until free space is looked at again.
+    unchecked_bytes: u64,
+}
+
+impl Writer {
+    /// Goes on after `next_seq - 1`, of which everything up to `durable_seq` is known to be on the disk. What is between
+    /// the two is on the shelf.
+    pub(super) fn new(config: &Config, shelf: Arc<Shelf>, durable_seq: u64, next_seq: u64) -> Self {
+        Self {
+            shelf,
+            // Room for several segments: the one being written is never trimmed.
+            segment_bytes: config.segment_bytes.min(config.bytes_max / 4),
+            bytes_max: config.bytes_max,
+            disk_free_bytes_min: config.disk_free_bytes_min,
+            segment: None,
+            next_seq,
+            durable_seq,
+            unchecked_bytes: 0,
+        }
+    }
+
+    /// The number of the next block.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    pub(super) fn durable_seq(&self) -> u64 {
+        self.durable_seq
+    }
+
+    /// Writes a group whose first block has the number [`Self::next_seq`]. Refused, it leaves no trace.
+    pub(super) fn write(&mut self, group: &Group) -> Result<(), AppendError> {
+        let bytes = group.bytes.len() as u64;
+        self.look_for_room(bytes)?;
+        if self
+            .segment
+            .as_ref()
+            .is_some_and(|open| open.bytes >= self.segment_bytes)
+        {
+            self.sync()?;
+            self.segment = None;
+        }
+        let open = match &mut self.segment {
+            Some(open) => open,
+            none => none.insert(begin(&self.shelf, &mut self.durable_seq).map_err(|e| failed(&e))?),
+        };
+        if let Err(error) = write_all(&mut *open.file, &mut [IoSlice::new(&group.bytes)]) {
+            let refusal = failed(&error);
+            self.take_back();
+            return Err(refusal);
+        }
+        open.bytes += bytes;
+        self.next_seq = group.last_seq + 1;
+        self.unchecked_bytes = self.unchecked_bytes.saturating_sub(bytes);
+        self.shelf.grow(open.bytes, &group.written.extents);
+        Ok(())
+    }
+
+    /// Whether so much has been written without a sync that one is due though nobody waits for it.
+    pub(super) fn wants_sync(&self) -> bool {
+        let unsynced = |open: &Open| open.bytes - open.durable_bytes >= UNSYNCED_BYTES_MAX;
+        self.segment.as_ref().is_some_and(unsynced)
+    }
+
+    /// Makes all that was written durable. On failure the segment is given up: what had been answered already is kept
+    /// for the next one, and all else since the last good sync is void.
+    pub(super) fn sync(&mut self) -> Result<(), AppendError> {
+        let Some(open) = &mut self.segment else {
+            return Ok(());
+        };
+        if open.bytes == open.durable_bytes {
+            return Ok(());
+        }
+        let started = clock::monotonic();
+        let synced = open.file.sync();
+        let took = started.elapsed().as_secs_f64();
+        self.shelf.metrics.journal.fsync_seconds.observe(took);
+        match synced {
+            Ok(()) => {
+                self.mark_durable();
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "the journal's segment could not be synced and is given up");
+                self.give_up();
+                Err(AppendError::Sync)
+            }
+        }
+    }
+
+    fn mark_durable(&mut self) {
+        if let Some(open) = &mut self.segment {
+            let added = open.bytes - open.durable_bytes;
+            self.shelf.metrics.journal.written_bytes.inc_by(added);
+            open.durable_bytes = open.bytes;
+        }
+        self.durable_seq = self.next_seq - 1;
+        self.shelf.synced();
+    }
+
+    /// After a failed write: cuts off what part of the group was written, and goes on with the segment if the disk
+    /// confirms that.
+    fn take_back(&mut self) {
+        let Some(open) = &mut self.segment else { return };
+        let undone = open.file.truncate(open.bytes).and_then(|()| open.file.sync());
+        match undone {
+            Ok(()) => self.mark_durable(),
+            Err(error) => {
+                tracing::error!(%error, "a partly written group could not be cut off: the segment is given up");
+                self.give_up();
+            }
+        }
+    }
+
+    /// Trusts the current segment only as far as its last good sync.
+    fn give_up(&mut self) {
+        let Some(mut open) = self.segment.take() else {
+            return;
+        };
+        self.shelf.cut(open.durable_bytes);
+        let at_risk = self.shelf.unsynced();
+        self.next_seq = at_risk.last().map_or(self.durable_seq, |extent| extent.last_seq) + 1;
+        // The next segment's name makes the rest void. Until there is one, this keeps a crash from bringing it back; if
+        // it fails as well, what was refused may yet be found, as after any crash between a write and its answer.
+        let _ = open
+            .file
+            .truncate(open.durable_bytes)
+            .and_then(|()| open.file.sync());
+    }
+
+    /// Refuses before anything is written when the journal or the disk is too full.
+    fn look_for_room(&mut self, bytes: u64) -> Result<(), AppendError> {
+        if self.shelf.bytes() + bytes > self.bytes_max {
+            return Err(AppendError::Full);
+        }
+        if self.unchecked_bytes < bytes {
+            let free = self
+                .shelf
+                .disk
+                .free_bytes(&self.shelf.dir)
+                .map_err(|error| failed(&error))?;
+            self.shelf.metrics.logs.disk_free_bytes.set(free as i64);
+            if free < self.disk_free_bytes_min.saturating_add(bytes) {
+                return Err(AppendError::Full);
+            }
+            self.unchecked_bytes = FREE_CHECK_BYTES.max(bytes);
+        }
+        Ok(())
+    }
+}
+
+/// Makes the next segment, which begins with what was not synced before, and makes it durable.
+fn begin(shelf: &Shelf, durable_seq: &mut u64) -> io::Result<Open> {
+    let first_seq = *durable_seq + 1;
+    let path = shelf.path(first_seq);
+    let temporary = shelf.dir.join(format!("segment{TEMPORARY}"));
+    let kept: Vec<Extent> = shelf.unsynced();
+    let mut file = shelf.disk.open(&temporary, Mode::Create)?;
+    let mut parts: Vec<_> = kept.iter().map(|extent| IoSlice::new(&extent.bytes)).collect();
+    write_all(&mut *file, &mut parts)?;
+    file.sync()?;
+    shelf.disk.rename(&temporary, &path)?;
+    shelf.disk.sync_dir(&shelf.dir)?;
+    let bytes = kept.iter().map(|extent| extent.bytes.len() as u64).sum();
+    if let Some(last) = kept.last() {
+        *durable_seq = last.last_seq;
+    }
+    shelf.begin(Segment { first_seq, bytes });
+    Ok(Open {
+        file,
+        bytes,
+        durable_bytes: bytes,
+    })
+}
+
+fn failed(error: &io::Error) -> AppendError {
+    if is_full(error) {
+        tracing::warn!(%error, "the journal's disk is full");
+        AppendError::Full
+    } else {
+        tracing::error!(%error, "the journal could not be written");
+        AppendError::Io
+    }
+}

@@ -1,0 +1,197 @@
+//! The keeper: carries blocks from the journal into the accounts' logs, each exactly once. It knows no threads, so tests
+//! drive it step by step.
+
+use super::checkpoint::Checkpoint;
+use super::growing::Growing;
+use super::load::Loaded;
+use super::{Config, RetentionOf, StoreError};
+use crate::clock::{self, Clock};
+use crate::domain::account::AccountId;
+use crate::journal::disk::Disk;
+use crate::journal::{Extent, Feed};
+use crate::metrics::Metrics;
+use std::io;
+use std::sync::Arc;
+
+pub(super) struct Keeper {
+    pub(super) config: Config,
+    pub(super) feed: Feed,
+    pub(super) growing: Growing,
+    pub(super) retention: RetentionOf,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+    /// Every block up to here is in its account's log, unless `behind`.
+    appended_seq: u64,
+    /// Every block up to here is there durably.
+    durable_seq: u64,
+    /// Some files lack blocks between the two: they are read back from the journal before anything else is done.
+    behind: bool,
+    /// The checkpoint on the disk names files that have been sealed since. Until it is written again, none of those may
+    /// be removed: a restart tells by them what the growing file of the same account is.
+    pub(super) unrecorded: bool,
+    /// Bytes appended since the last checkpoint.
+    appended_bytes: u64,
+}
+
+impl Keeper {
+    /// Takes up what was loaded, before anything is taken from `feed`.
+    pub(super) fn open(
+        config: Config,
+        feed: Feed,
+        mut loaded: Loaded,
+        disk: Arc<dyn Disk>,
+        retention: RetentionOf,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
+        let appended_seq = feed.recovered_seq();
+        for log in loaded.logs.values_mut() {
+            // Numbers that this journal has not given out are another journal's, which is gone: they mean nothing.
+            if log.now.last_seq > appended_seq {
+                log.now.last_seq = 0;
+                log.durable.last_seq = 0;
+            }
+        }
+        let mut keeper = Self {
+            growing: Growing::new(
+                disk,
+                config.dir.clone(),
+                metrics.clone(),
+                config.open_files_max,
+                loaded.logs,
+                loaded.dirty,
+            ),
+            config,
+            feed,
+            appended_seq,
+            durable_seq: loaded.seq,
+            behind: true,
+            unrecorded: false,
+            appended_bytes: 0,
+            retention,
+            clock,
+            metrics,
+        };
+        if !loaded.recorded {
+            // From now on there is always a checkpoint: without one, a start has to read every file.
+            keeper.checkpoint()?;
+        }
+        Ok(keeper)
+    }
+
+    /// Appends newly committed blocks. After an error it is called again with the same ones: none is appended twice.
+    pub(super) fn append(&mut self, extents: &mut [Extent]) -> Result<(), StoreError> {
+        self.catch_up()?;
+        extents.sort_by_key(|extent| extent.account);
+        let mut failure = Ok(());
+        for account in extents.chunk_by(|a, b| a.account == b.account) {
+            // One account's trouble is not its neighbours'.
+            if let Err(error) = self.growing.append(account[0].account, account) {
+                failure = Err(error);
+            }
+        }
+        failure?;
+        let last_seq = extents.iter().map(|extent| extent.last_seq).max();
+        self.appended_seq = self.appended_seq.max(last_seq.unwrap_or(0));
+        self.appended_bytes += extents
+            .iter()
+            .map(|extent| extent.bytes.len() as u64)
+            .sum::<u64>();
+        Ok(())
+    }
+
+    /// Cuts back files that cannot be trusted, and appends what they lack.
+    pub(super) fn catch_up(&mut self) -> Result<(), StoreError> {
+        self.behind |= self.growing.cut_back()?;
+        if self.behind {
+            let growing = &mut self.growing;
+            let mut append = |extent: Extent| {
+                growing
+                    .append(extent.account, std::slice::from_ref(&extent))
+                    .map_err(io::Error::other)
+            };
+            self.feed
+                .replay(self.durable_seq, self.appended_seq, &mut append)?;
+            self.behind = false;
+        }
+        Ok(())
+    }
+
+    /// Whether a checkpoint has anything to do.
+    pub(super) fn wants_checkpoint(&self) -> bool {
+        self.behind
+            || self.unrecorded
+            || self.growing.is_dirty()
+            || self.appended_seq > self.durable_seq
+            || self.due().next().is_some()
+    }
+
+    /// Whether so much has been appended that a checkpoint should not wait for its time.
+    pub(super) fn wants_checkpoint_now(&self) -> bool {
+        self.appended_bytes >= self.config.checkpoint_bytes
+    }
+
+    /// Makes everything appended durable, remembers how far that is, trims the journal, and seals the files that are
+    /// large or old enough.
+    pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.catch_up()?;
+        let started = clock::monotonic();
+        self.growing.sync()?;
+        // From here on files are only ever cut back to this state, whether or not it can be recorded: a restart from an
+        // older checkpoint finds them at least that long.
+        self.durable_seq = self.appended_seq;
+        self.record()?;
+        self.feed
+            .trim(self.durable_seq)
+            .map_err(StoreError::at(self.growing.dir()))?;
+        self.appended_bytes = 0;
+        let took = started.elapsed().as_secs_f64();
+        self.metrics.logs.checkpoint_seconds.observe(took);
+        if let Ok(free) = self.growing.disk().free_bytes(self.growing.dir()) {
+            self.metrics.logs.disk_free_bytes.set(free as i64);
+        }
+        self.seal()?;
+        if self.unrecorded {
+            self.record()?;
+        }
+        Ok(())
+    }
+
+    /// Seals what is due. Only right after a checkpoint: then a sealed file holds nothing that a restart would append
+    /// again.
+    fn seal(&mut self) -> Result<(), StoreError> {
+        let mut failure = Ok(());
+        for account in self.due().collect::<Vec<_>>() {
+            self.unrecorded = true;
+            if let Err(error) = self.growing.seal(account) {
+                self.metrics.logs.failures.with_label_values(&["seal"]).inc();
+                failure = Err(error);
+            }
+        }
+        failure
+    }
+
+    fn due(&self) -> impl Iterator<Item = AccountId> {
+        let now_ms = self.clock.unix_ms();
+        let (bytes_max, age_ms_max) = (self.config.file_bytes_max, self.config.file_age_ms_max);
+        self.growing
+            .marks()
+            .filter(move |(_, mark)| {
+                mark.bytes >= bytes_max || now_ms.saturating_sub(mark.first_received_ms) >= age_ms_max
+            })
+            .map(|(account, _)| account)
+    }
+
+    /// Writes the checkpoint. To be called only while every growing file, and every name, is as it was last synced.
+    fn record(&mut self) -> Result<(), StoreError> {
+        let checkpoint = Checkpoint {
+            seq: self.durable_seq,
+            marks: self.growing.marks().collect(),
+        };
+        checkpoint
+            .store(self.growing.disk(), self.growing.dir())
+            .map_err(StoreError::at(self.growing.dir()))?;
+        self.unrecorded = false;
+        Ok(())
+    }
+}

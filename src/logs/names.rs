@@ -1,0 +1,77 @@
+//! Names: where an account's files are.
+
+use super::checkpoint::Mark;
+use crate::domain::account::AccountId;
+use crate::domain::timestamp::rfc3339_millis;
+use std::path::{Path, PathBuf};
+use time::macros::format_description;
+
+/// The growing file of an account.
+pub(super) const CURRENT: &str = "current.ndjson.zst";
+const SEALED: &str = ".ndjson.zst";
+const DAMAGED: &str = ".ndjson.zst.damaged";
+
+/// An account's directory.
+pub(super) fn account_dir(dir: &Path, account: AccountId) -> PathBuf {
+    dir.join(account.to_string())
+}
+
+/// The account that a directory of this name belongs to.
+pub(super) fn parse_account(name: &str) -> Option<AccountId> {
+    let account = AccountId(name.parse().ok()?);
+    (account.to_string() == name).then_some(account)
+}
+
+/// What a growing file is called once it is sealed.
+pub(super) fn sealed(mark: &Mark) -> String {
+    format!("{}{SEALED}", stem(mark))
+}
+
+/// What a damaged growing file is called once it is kept aside.
+pub(super) fn damaged(mark: &Mark) -> String {
+    format!("{}{DAMAGED}", stem(mark))
+}
+
+/// `20261121T192156.123Z-00000000000000000042`: in the order of names, files are in the order of their lines.
+fn stem(mark: &Mark) -> String {
+    let received = rfc3339_millis(mark.first_received_ms).replace(['-', ':'], "");
+    format!("{received}-{:020}", mark.first_seq)
+}
+
+/// What a sealed file's name says: its first sequence number, and when its first line was received.
+pub(super) fn parse_sealed(name: &str) -> Option<(u64, u64)> {
+    let (received, seq) = name.strip_suffix(SEALED)?.rsplit_once('-')?;
+    let format = format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:3]Z");
+    let received = time::PrimitiveDateTime::parse(received, format)
+        .ok()?
+        .assume_utc();
+    let received_ms = u64::try_from(received.unix_timestamp_nanos() / 1_000_000).ok()?;
+    Some((seq.parse().ok()?, received_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_file_is_named_by_its_first_line() {
+        let mark = Mark {
+            first_seq: 42,
+            first_received_ms: 1_700_000_000_007,
+            ..Mark::default()
+        };
+        let name = sealed(&mark);
+        assert_eq!(name, "20231114T221320.007Z-00000000000000000042.ndjson.zst");
+        assert_eq!(parse_sealed(&name), Some((42, 1_700_000_000_007)));
+        assert_eq!(parse_sealed(&damaged(&mark)), None);
+        assert_eq!(parse_sealed(CURRENT), None);
+    }
+
+    #[test]
+    fn only_plain_numbers_are_accounts() {
+        assert_eq!(parse_account("7"), Some(AccountId(7)));
+        for name in ["07", "+7", "checkpoint", "-1", ""] {
+            assert_eq!(parse_account(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Retention: ends the life of sealed files, by age and by the bytes an account may occupy.
+//!
+//! A sweep visits all accounts, a few at a time, so that appending never waits long for it.
+
+use super::StoreError;
+use super::keeper::Keeper;
+use super::load::last_header;
+use super::names;
+use crate::domain::account::{AccountId, Retention};
+use crate::journal::disk;
+use std::path::Path;
+
+/// How many accounts are visited at a time.
+const ACCOUNTS_AT_ONCE: usize = 64;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// A walk through all accounts.
+#[derive(Default)]
+pub(super) struct Sweep {
+    accounts: Vec<AccountId>,
+    /// Bytes of all files of the accounts visited so far.
+    bytes: u64,
+    begun: bool,
+}
+
+impl Sweep {
+    /// Whether there are accounts left to visit.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.begun
+    }
+}
+
+/// A sealed file.
+struct Sealed {
+    name: String,
+    bytes: u64,
+    first_seq: u64,
+    first_received_ms: u64,
+}
+
+impl Keeper {
+    /// Visits some accounts: those of a new sweep, or the next ones of the sweep that is under way.
+    pub(super) fn sweep(&mut self, sweep: &mut Sweep) -> Result<(), StoreError> {
+        if !sweep.begun {
+            let entries = self.growing.disk().list(self.growing.dir());
+            let entries = entries.map_err(StoreError::at(self.growing.dir()))?;
+            sweep.accounts = entries
+                .iter()
+                .filter_map(|entry| names::parse_account(&entry.name))
+                .collect();
+            sweep.begun = true;
+            sweep.bytes = 0;
+        }
+        let left = sweep.accounts.len().saturating_sub(ACCOUNTS_AT_ONCE);
+        let mut failure = Ok(());
+        for account in sweep.accounts.split_off(left) {
+            match self.retain(account) {
+                Ok(bytes) => sweep.bytes += bytes,
+                Err(error) => failure = Err(error),
+            }
+        }
+        if sweep.accounts.is_empty() {
+            sweep.begun = false;
+            self.metrics.logs.disk_bytes.set(sweep.bytes as i64);
+        }
+        failure
+    }
+
+    /// Drops what an account need not keep, oldest first. Returns the bytes of what is left.
+    fn retain(&mut self, account: AccountId) -> Result<u64, StoreError> {
+        let dir = names::account_dir(self.growing.dir(), account);
+        let mut other_bytes = 0;
+        let mut files = Vec::new();
+        for entry in self.growing.disk().list(&dir).map_err(StoreError::at(&dir))? {
+            match names::parse_sealed(&entry.name) {
+                Some((first_seq, first_received_ms)) => files.push(Sealed {
+                    name: entry.name,
+                    bytes: entry.bytes,
+                    first_seq,
+                    first_received_ms,
+                }),
+                None => other_bytes += entry.bytes,
+            }
+        }
+        files.sort_by_key(|file| (file.first_seq, file.first_received_ms));
+        let mut bytes = other_bytes + files.iter().map(|file| file.bytes).sum::<u64>();
+        let Some(retention) = (self.retention)(account) else {
+            return Ok(bytes);
+        };
+        for (i, file) in files.iter().enumerate() {
+            let over = retention.bytes_max.is_some_and(|max| bytes > max);
+            if self.unrecorded || !(over || self.is_expired(account, &dir, &files[i..], retention)?) {
+                break;
+            }
+            let path = dir.join(&file.name);
+            disk::remove(self.growing.disk(), &path).map_err(StoreError::at(&path))?;
+            self.metrics.logs.expired_files.inc();
+            bytes -= file.bytes;
+        }
+        Ok(bytes)
+    }
+
+    /// Whether the newest line of the first of `files` is too old.
+    fn is_expired(
+        &mut self,
+        account: AccountId,
+        dir: &Path,
+        files: &[Sealed],
+        retention: Retention,
+    ) -> Result<bool, StoreError> {
+        let oldest_ms = self
+            .clock
+            .unix_ms()
+            .saturating_sub(u64::from(retention.days) * DAY_MS);
+        // A line is received before the next one: the next file's first is a bound, and mostly saves a look inside.
+        if files[0].first_received_ms >= oldest_ms {
+            return Ok(false);
+        }
+        let newest_ms = match files.get(1) {
+            Some(next) => next.first_received_ms,
+            None => match self.growing.log(account).sealed_ms {
+                Some(ms) => ms,
+                None => {
+                    let path = dir.join(&files[0].name);
+                    let last = last_header(self.growing.disk(), &path).map_err(StoreError::at(&path))?;
+                    let ms = last.map_or(files[0].first_received_ms, |header| header.last_received_ms);
+                    self.growing.log(account).sealed_ms = Some(ms);
+                    ms
+                }
+            },
+        };
+        Ok(newest_ms < oldest_ms)
+    }
+}
