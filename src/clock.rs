@@ -1,5 +1,7 @@
 //! The one place that asks what time it is.
 
+#![expect(clippy::disallowed_methods, reason = "this is their owner")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -4,6 +4,8 @@
 //! learns that it should finish through [`Tasks::draining`]; draining waits until every task of the stage has ended or
 //! the deadline has passed.
 
+#![expect(clippy::disallowed_methods, reason = "this is the owner of `spawn`")]
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;

@@ -1,0 +1,9 @@
+//! The one integration test binary: the whole program on real sockets, and the rules of the source tree.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may panic, and owns its tasks and its time"
+)]
+
+mod tidy;
