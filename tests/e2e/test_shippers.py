@@ -126,7 +126,9 @@ log {{
     destination {{
         http(
             url("{url}") method("POST") headers("Content-Type: application/json")
-            body("${{MSG}}") delimiter("\\n") batch-lines(50) batch-timeout(50) workers(2)
+            body("${{MSG}}") delimiter("\\n") batch-lines(200) batch-timeout(50) workers(2)
+            # By default it would try a refused batch three times, a second apart.
+            response-action(401 => drop)
         );
     }};
 }};

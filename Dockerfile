@@ -1,0 +1,44 @@
+# syntax=docker/dockerfile:1
+
+# The toolchain of rust-toolchain.toml.
+FROM rust:1.95.0-slim-bookworm AS build
+# A C compiler and make: SQLite and AWS-LC are built from source.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++=4:12.* make=4.3-* \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+
+# First the dependencies alone: this layer stays until Cargo.toml or Cargo.lock changes.
+COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+RUN mkdir -p src tests/it benches \
+    && for target in src/main tests/it/main benches/directory benches/batch benches/journal benches/ingest; do \
+        echo 'fn main() {}' >"$target.rs"; \
+    done \
+    && touch src/lib.rs \
+    && cargo build --release --locked
+
+COPY src src
+COPY config config
+RUN touch src/main.rs src/lib.rs && cargo build --release --locked --bin shipgate
+
+FROM debian:12-slim
+RUN groupadd --system --gid 10001 shipgate \
+    && useradd --system --uid 10001 --gid shipgate --home-dir /data --no-create-home shipgate \
+    && install --directory --owner shipgate --group shipgate --mode 0750 /data
+COPY --from=build /src/target/release/shipgate /usr/local/bin/shipgate
+
+# In a container the planes are reached from outside of it; what is published is for whoever runs it to say. Metrics and
+# health are asked from within.
+ENV SHIPGATE__DATA_DIR=/data \
+    SHIPGATE__GATEWAY__HTTP=0.0.0.0:8070 \
+    SHIPGATE__CONTROL__HTTP=0.0.0.0:8072 \
+    SHIPGATE__OPS__HTTP=0.0.0.0:8073
+USER 10001:10001
+WORKDIR /data
+VOLUME ["/data"]
+# Ingest, ingest over TLS, the control plane's API, metrics and health.
+EXPOSE 8070 8071 8072 8073
+# SIGTERM drains: requests are finished and everything is on disk before it exits.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["shipgate", "healthcheck"]
+ENTRYPOINT ["shipgate"]
