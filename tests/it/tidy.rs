@@ -34,7 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 const ASSEMBLERS: &[&str] = &["main", "program", "config"];
 
 /// What `config` may name of a module: the types its values end up in.
-const CONFIG_TYPES: &[&str] = &["Config", "Bootstrap", "Format"];
+const CONFIG_TYPES: &[&str] = &["Config", "Bootstrap", "Format", "OnCorruption"];
 
 /// What has one owner: the name in code, and the only places that may say it.
 const OWNERS: &[(&str, &[&str])] = &[
@@ -135,25 +135,17 @@ fn imports(source: &Source) -> Vec<String> {
         (None, _) | (_, []) => true,
         (Some(allowed), [first, ..]) => first == module || allowed.contains(&first.as_str()),
     };
-    let mut findings: Vec<_> = our_paths(&source.code)
-        .into_iter()
-        .filter(|(_, path)| !may(path))
-        .map(|(line, path)| {
-            format!(
-                "{}:{line}: {module} may not import crate::{}",
-                source.path,
-                path.join("::")
-            )
-        })
-        .collect();
+    let mut findings = Vec::new();
+    for (at, path) in our_paths(&source.code) {
+        if !may(&path) {
+            let path = path.join("::");
+            findings.push(source.finding(at, format!("{module} may not import crate::{path}")));
+        }
+    }
     let escape = "super::".repeat(modules.len());
-    findings.extend(source.code.match_indices(&escape).map(|(at, _)| {
-        format!(
-            "{}:{}: `{escape}` leaves the module",
-            source.path,
-            line_of(&source.code, at)
-        )
-    }));
+    for (at, _) in source.code.match_indices(&escape) {
+        findings.push(source.finding(at, format!("`{escape}` leaves the module")));
+    }
     findings
 }
 
@@ -166,19 +158,10 @@ fn more_than_configs(source: &Source) -> Vec<String> {
     let mut findings = Vec::new();
     for (module, _) in IMPORTS.iter().filter(|(module, _)| *module != "domain") {
         for (at, found) in code.match_indices(&format!("{module}::")) {
-            let name: String = code[at + found.len()..]
-                .chars()
-                .take_while(|c| c.is_alphanumeric())
-                .collect();
-            let before = &code[..at];
-            let ours = before.ends_with("crate::")
-                || !before.ends_with([':', '_']) && !before.ends_with(char::is_alphanumeric);
-            if ours && !CONFIG_TYPES.contains(&name.as_str()) {
-                let line = line_of(code, at);
-                findings.push(format!(
-                    "{}:{line}: config may not know {module}::{name}",
-                    source.path
-                ));
+            let path = word(&code[at + found.len()..], ":");
+            let ours = code[..at].ends_with("crate::") || begins_word(code, at) && !code[..at].ends_with(':');
+            if ours && !path.split("::").any(|name| CONFIG_TYPES.contains(&name)) {
+                findings.push(source.finding(at, format!("config may not know {module}::{path}")));
             }
         }
     }
@@ -193,17 +176,12 @@ fn re_exports(source: &Source) -> Vec<String> {
         let own = format!("crate::{module}::");
         path.starts_with("crate::") && !path.starts_with(&own)
     };
-    source
+    let found = source
         .code
         .match_indices("pub use ")
-        .filter(|(at, _)| foreign(*at))
-        .map(|(at, _)| {
-            format!(
-                "{}:{}: `pub use` of another module",
-                source.path,
-                line_of(&source.code, at)
-            )
-        })
+        .filter(|(at, _)| foreign(*at));
+    found
+        .map(|(at, _)| source.finding(at, "`pub use` of another module"))
         .collect()
 }
 
@@ -215,14 +193,10 @@ fn owners(source: &Source) -> Vec<String> {
             continue;
         }
         for (at, _) in source.code.match_indices(name) {
-            let before = source.code[..at].chars().next_back().unwrap_or(' ');
-            if !before.is_alphanumeric() && before != '_' {
-                let line = line_of(&source.code, at);
-                findings.push(format!(
-                    "{}:{line}: `{name}` belongs to {}",
-                    source.path,
-                    owners.join(", ")
-                ));
+            let after = source.code[at + name.len()..].chars().next();
+            if begins_word(&source.code, at) && (name.ends_with(':') || !is_word(after)) {
+                let owners = owners.join(", ");
+                findings.push(source.finding(at, format!("`{name}` belongs to {owners}")));
             }
         }
     }
@@ -255,20 +229,14 @@ fn long_functions(source: &Source) -> Vec<String> {
     let code = &source.code;
     let mut findings = Vec::new();
     for (at, _) in code.match_indices("fn ") {
-        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+        if !begins_word(code, at) {
             continue;
         }
-        let name: String = code[at + 3..]
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect();
+        let name = word(&code[at + 3..], "");
         let lines = code[at..at + item_end(&code[at..])].matches('\n').count() + 1;
         if lines > FUNCTION_LINES_MAX && !name.is_empty() {
-            let line = line_of(code, at);
-            let path = &source.path;
-            findings.push(format!(
-                "{path}:{line}: {name} has {lines} lines, {FUNCTION_LINES_MAX} at most"
-            ));
+            let what = format!("{name} has {lines} lines, {FUNCTION_LINES_MAX} at most");
+            findings.push(source.finding(at, what));
         }
     }
     findings
@@ -308,18 +276,17 @@ fn is_key(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
-/// Every path that begins with `crate::`, without that, groups spread out.
+/// Every path that begins with `crate::`, without that, groups spread out; and where.
 fn our_paths(code: &str) -> Vec<(usize, Vec<String>)> {
     let mut paths = Vec::new();
     for (at, start) in code.match_indices("crate::") {
         if code[..at].ends_with('$') {
             continue;
         }
-        let line = line_of(code, at);
         let mut tree = code[at + start.len()..].char_indices().peekable();
         let mut found = Vec::new();
         spread(&mut tree, Vec::new(), &mut found);
-        paths.extend(found.into_iter().map(|path| (line, path)));
+        paths.extend(found.into_iter().map(|path| (at, path)));
     }
     paths
 }
@@ -365,8 +332,18 @@ fn group(tree: &mut Chars<'_>, path: &[String], found: &mut Vec<Vec<String>>) {
     }
 }
 
-fn line_of(code: &str, at: usize) -> usize {
-    code[..at].matches('\n').count() + 1
+/// The word that `code` begins with, which may have these other characters in it.
+fn word<'a>(code: &'a str, others: &str) -> &'a str {
+    let end = code.find(|c| !is_word(Some(c)) && !others.contains(c));
+    &code[..end.unwrap_or(code.len())]
+}
+
+fn begins_word(code: &str, at: usize) -> bool {
+    !is_word(code[..at].chars().next_back())
+}
+
+fn is_word(c: Option<char>) -> bool {
+    c.is_some_and(|c| c.is_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]

@@ -49,11 +49,21 @@ impl Source {
             .collect()
     }
 
+    /// What was found at this offset of `code`.
+    pub fn finding(&self, at: usize, what: impl std::fmt::Display) -> String {
+        format!("{}:{}: {what}", self.path, line_of(&self.code, at))
+    }
+
     /// Lines that are not tests.
     pub fn lines_without_tests(&self) -> usize {
         let (blanked, _) = blank(&self.text);
         self.text.lines().count() - test_lines(&blanked).len()
     }
+}
+
+/// The line of an offset, counted from 1.
+pub fn line_of(code: &str, at: usize) -> usize {
+    code[..at].matches('\n').count() + 1
 }
 
 /// Where the package lies.
@@ -197,8 +207,7 @@ fn test_lines(code: &str) -> std::collections::BTreeSet<usize> {
     let mut lines = std::collections::BTreeSet::new();
     for (start, _) in code.match_indices("#[cfg(test)]") {
         let end = start + item_end(&code[start..]);
-        let line = |at: usize| code[..at].matches('\n').count() + 1;
-        lines.extend(line(start)..=line(end));
+        lines.extend(line_of(code, start)..=line_of(code, end));
     }
     lines
 }
