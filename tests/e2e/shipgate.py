@@ -19,6 +19,13 @@ TOOLS = ROOT / "target" / "e2e"
 BINARY = os.environ.get("SHIPGATE_BINARY", str(ROOT / "target" / "debug" / "shipgate"))
 API_TOKEN = "e2eapitoken0123456789abcdefghijkl"
 SHIPPING_TOKEN = "e2eshippingtoken0123456789abcdef"
+PORTS = {"GATEWAY__HTTP": "127.0.0.1:0", "CONTROL__HTTP": "127.0.0.1:0", "OPS__HTTP": "127.0.0.1:0"}
+KNOWN_TOKENS = {
+    "BOOTSTRAP__ACCOUNT": "e2e",
+    "BOOTSTRAP__PLAN": "pro",
+    "BOOTSTRAP__API_TOKEN": API_TOKEN,
+    "BOOTSTRAP__SHIPPING_TOKEN": SHIPPING_TOKEN,
+}
 START_SECONDS = 30
 SETTLE_SECONDS = 30
 
@@ -38,28 +45,19 @@ def eventually(what, check, seconds=SETTLE_SECONDS):
 class Shipgate:
     """The all-in-one with its data in `folder`, listening on ports of its own choice."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, settings=PORTS | KNOWN_TOKENS):
         self.folder = Path(folder)
         self.data = self.folder / "data"
+        self.settings = {f"SHIPGATE__{key}": value for key, value in settings.items()}
         self.start()
 
     def start(self):
-        settings = {
-            "DATA_DIR": str(self.data),
-            "GATEWAY__HTTP": "127.0.0.1:0",
-            "CONTROL__HTTP": "127.0.0.1:0",
-            "OPS__HTTP": "127.0.0.1:0",
-            "BOOTSTRAP__ACCOUNT": "e2e",
-            "BOOTSTRAP__PLAN": "pro",
-            "BOOTSTRAP__API_TOKEN": API_TOKEN,
-            "BOOTSTRAP__SHIPPING_TOKEN": SHIPPING_TOKEN,
-        }
         self.addresses = {}
         self.log = open(self.folder / "shipgate.log", "ab")
         self.process = subprocess.Popen(
             [BINARY],
             cwd=self.folder,
-            env=os.environ | {f"SHIPGATE__{key}": value for key, value in settings.items()},
+            env=os.environ | self.settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self.log,
