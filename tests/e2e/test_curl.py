@@ -1,9 +1,11 @@
 """curl in every way it can send a body, batch after batch, while tokens come and go."""
 
 import gzip
+import re
 import subprocess
 import unittest
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 from shipgate import WithShipgate, eventually, say
 
@@ -66,6 +68,21 @@ class Curl(WithShipgate):
     def test_expect_continue(self):
         # Had the gate not said 100, curl would wait longer than it may take at all.
         self.ship("-H", "Expect: 100-continue", "--expect100-timeout", "20")
+
+    def test_a_token_disabled_while_its_body_arrives_is_refused(self):
+        body = b'{"id":"too late"}\n' * 20_000
+        with ThreadPoolExecutor() as pool:
+            # About four seconds on the way.
+            posted = pool.submit(self.post, self.toggled["token"], body, "--limit-rate", "100K")
+            eventually("it arrives", self.body_arrives)
+            self.gate.enable(self.toggled, False)
+            self.assertFalse(posted.done(), "the body was there before the change")
+            self.assertEqual(posted.result()[0], 401)
+        self.reckon(Counter())
+
+    def body_arrives(self):
+        _, text = self.gate.get("ops", "/metrics")
+        return re.search(r"^shipgate_gateway_in_flight_bytes [1-9]", text, re.MULTILINE)
 
     def test_a_refused_token_is_refused_before_the_body(self):
         options = ("-H", "Expect: 100-continue", "--expect100-timeout", "20")

@@ -34,7 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 const ASSEMBLERS: &[&str] = &["main", "program", "config"];
 
 /// What `config` may name of a module: the types its values end up in.
-const CONFIG_TYPES: &[&str] = &["Config", "Bootstrap", "Format", "OnCorruption"];
+const CONFIG_TYPES: &[&str] = &["Config", "Bootstrap", "Format", "Key", "OnCorruption"];
 
 /// What has one owner: the name in code, and the only places that may say it.
 const OWNERS: &[(&str, &[&str])] = &[
@@ -67,6 +67,18 @@ const UNFINISHED: &[&str] = &[
     concat!("to", "do!("),
     concat!("unimple", "mented!("),
     concat!("#[ig", "nore"),
+];
+
+/// Names that say nothing about what a type is.
+const EMPTY_NAMES: &[&str] = &[
+    "Manager",
+    "Handler",
+    "Service",
+    "Processor",
+    "Helper",
+    "Helpers",
+    "Util",
+    "Utils",
 ];
 
 const FILE_LINES_MAX: usize = 500;
@@ -105,6 +117,7 @@ fn rust_findings(source: &Source) -> Vec<String> {
         findings.extend(re_exports(source));
         findings.extend(owners(source));
         findings.extend(sql(source));
+        findings.extend(empty_names(source));
         findings.extend(long_functions(source));
     }
     findings
@@ -215,6 +228,19 @@ fn sql(source: &Source) -> Vec<String> {
         .filter(|(_, text)| is_sql(text))
         .map(|(line, _)| format!("{}:{line}: SQL belongs to src/store/", source.path))
         .collect()
+}
+
+fn empty_names(source: &Source) -> Vec<String> {
+    let mut findings = Vec::new();
+    for kind in ["struct ", "enum ", "trait ", "type "] {
+        for (at, _) in source.code.match_indices(kind) {
+            let name = word(&source.code[at + kind.len()..], "");
+            if begins_word(&source.code, at) && EMPTY_NAMES.iter().any(|empty| name.ends_with(empty)) {
+                findings.push(source.finding(at, format!("`{name}` says nothing about what it is")));
+            }
+        }
+    }
+    findings
 }
 
 fn too_long(source: &Source) -> Option<String> {
@@ -485,6 +511,13 @@ mod finds {
             &[],
         );
         check(sql, "src/store/a.rs", "let a = \"SELECT 1\";", &[]);
+    }
+
+    #[test]
+    fn a_name_that_says_nothing() {
+        let found = "src/logs/mod.rs:1: `LogManager` says nothing about what it is";
+        check(empty_names, "src/logs/mod.rs", "pub struct LogManager;", &[found]);
+        check(empty_names, "src/logs/mod.rs", "impl Service for Log {}", &[]);
     }
 
     #[test]
