@@ -62,36 +62,48 @@ pub struct LineError {
     pub fault: LineFault,
 }
 
-/// What became of a body's lines. Every line is in exactly one of the four counters.
+/// What became of a body's lines. Every line is counted once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Lines to be stored.
     pub successful: u64,
-    pub malformed: u64,
-    pub oversized: u64,
+    /// Lines with nothing on them: normal traffic.
     pub empty: u64,
     /// The first [`ERRORS_MAX`] refused lines.
     pub errors: Vec<LineError>,
+    refused: [u64; LineFault::ALL.len()],
 }
 
 impl Tally {
-    /// Whether a line was refused. Empty lines are normal traffic.
-    pub fn has_refused(&self) -> bool {
-        self.malformed + self.oversized > 0
-    }
-
     /// The tally of a body that could not be read as lines at all, such as corrupt compression.
     pub fn unreadable() -> Self {
-        Self {
-            malformed: 1,
-            ..Self::default()
-        }
+        let mut tally = Self::default();
+        tally.refused[LineFault::NotJson as usize] = 1;
+        tally
+    }
+
+    /// Refused lines by fault.
+    pub fn refused(&self) -> impl Iterator<Item = (LineFault, u64)> {
+        LineFault::ALL.into_iter().zip(self.refused)
+    }
+
+    /// Lines refused for their length.
+    pub fn oversized(&self) -> u64 {
+        self.refused[LineFault::Oversized as usize]
+    }
+
+    /// Lines refused for anything else.
+    pub fn malformed(&self) -> u64 {
+        self.refused.iter().sum::<u64>() - self.oversized()
+    }
+
+    /// All lines.
+    pub fn lines(&self) -> u64 {
+        self.successful + self.empty + self.refused.iter().sum::<u64>()
     }
 
     fn refuse(&mut self, line: u64, fault: LineFault) {
-        match fault {
-            LineFault::Oversized => self.oversized += 1,
-            _ => self.malformed += 1,
-        }
+        self.refused[fault as usize] += 1;
         if self.errors.len() < ERRORS_MAX {
             self.errors.push(LineError { line, fault });
         }
@@ -107,6 +119,17 @@ pub struct Framing<'a> {
     pub default_type: &'a str,
     /// Longest line, in bytes without its line end.
     pub line_bytes_max: usize,
+}
+
+impl Framing<'_> {
+    /// The most bytes that the lines of `body` can take once what they lack is added.
+    pub fn stored_bytes_max(&self, body: &[u8]) -> usize {
+        let lines = memchr::memchr_iter(b'\n', body).count() + 1;
+        // A type's characters may each take six bytes once quoted (`\u0000`).
+        let additions =
+            r#""@timestamp":"2026-01-31T23:59:59.123Z","type":"",,"#.len() + 6 * self.default_type.len();
+        body.len() + lines * (additions + 1)
+    }
 }
 
 /// A permitted batch, ready to be appended to the journal.

@@ -26,15 +26,15 @@ fn permit() -> Permit {
 }
 
 fn parse(body: &[u8]) -> Batch {
-    Batch::parse(
-        permit(),
-        body,
-        Framing {
-            received_ms: 0,
-            default_type: "http-bulk",
-            line_bytes_max: 40,
-        },
-    )
+    Batch::parse(permit(), body, framing())
+}
+
+fn framing() -> Framing<'static> {
+    Framing {
+        received_ms: 0,
+        default_type: "http-bulk",
+        line_bytes_max: 40,
+    }
 }
 
 const ADDED: &str = r#""@timestamp":"1970-01-01T00:00:00.000Z","type":"http-bulk""#;
@@ -45,7 +45,12 @@ fn check(body: &[u8], stored: &str, counters: [u64; 4]) {
     assert_eq!(String::from_utf8_lossy(batch.lines()), stored, "{name}");
     let tally = batch.tally();
     assert_eq!(
-        [tally.malformed, tally.successful, tally.oversized, tally.empty],
+        [
+            tally.malformed(),
+            tally.successful,
+            tally.oversized(),
+            tally.empty
+        ],
         counters,
         "{name}"
     );
@@ -105,15 +110,15 @@ fn a_line_may_be_as_long_as_the_limit_and_not_a_byte_longer() {
         parse(format!("{}\r\n", line(40)).as_bytes()).tally().successful,
         1
     );
-    assert_eq!(parse(line(41).as_bytes()).tally().oversized, 1);
-    assert_eq!(parse(" ".repeat(41).as_bytes()).tally().oversized, 1);
+    assert_eq!(parse(line(41).as_bytes()).tally().oversized(), 1);
+    assert_eq!(parse(" ".repeat(41).as_bytes()).tally().oversized(), 1);
 }
 
 #[test]
 fn describes_at_most_a_hundred_errors_and_counts_all() {
     let batch = parse("x\n".repeat(250).as_bytes());
     assert_eq!(
-        (batch.tally().malformed, batch.tally().errors.len()),
+        (batch.tally().malformed(), batch.tally().errors.len()),
         (250, ERRORS_MAX)
     );
 }
@@ -148,7 +153,8 @@ proptest! {
         let lines = body.split(|b| *b == b'\n').count() as u64 - u64::from(body.is_empty() || body.ends_with(b"\n"));
         let batch = parse(&body);
         let tally = batch.tally();
-        prop_assert_eq!(tally.successful + tally.malformed + tally.oversized + tally.empty, lines);
+        prop_assert_eq!(tally.lines(), lines);
+        prop_assert!(batch.lines().len() <= framing().stored_bytes_max(&body));
         prop_assert_eq!(batch.lines().iter().filter(|b| **b == b'\n').count() as u64, tally.successful);
     }
 

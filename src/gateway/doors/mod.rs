@@ -1,0 +1,79 @@
+//! Doors: the protocols that shippers speak. A door reads a request its protocol's way, sends it down the straight line,
+//! and turns the receipt or the refusal into the answer its clients expect.
+
+mod bulk;
+
+use super::Gate;
+use super::refusal::{Class, Refusal};
+use crate::clock;
+use crate::shutdown::Tasks;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::http::{Method, header, request};
+use hyper::{Request, Response, Version};
+use std::time::Duration;
+
+/// How long the rest of a refused body is read, so that its sender gets to see the answer.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves one request, from its head to its answer.
+pub async fn serve(gate: &Gate, tasks: &Tasks, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let begun = clock::monotonic();
+    let (head, mut body) = request.into_parts();
+    let outcome = match (head.uri.path(), &head.method) {
+        ("/" | "", &Method::POST) => bulk::take(gate, &head, &mut body).await,
+        ("/" | "", _) => Err(Refusal::MethodNotAllowed),
+        _ => Err(Refusal::NotFound),
+    };
+    let code = outcome
+        .as_ref()
+        .map_or_else(Refusal::code, |receipt| bulk::code(receipt));
+    gate.metrics
+        .gateway
+        .requests
+        .with_label_values(&[bulk::NAME, code])
+        .inc();
+    gate.metrics
+        .gateway
+        .request_seconds
+        .observe(begun.elapsed().as_secs_f64());
+    if let Err(refusal) = &outcome {
+        log(refusal);
+        discard(gate, tasks, &head, body);
+    }
+    bulk::answer(&outcome)
+}
+
+/// A client that is told no in the middle of its upload often sees only a broken connection. Over HTTP/1.1, where nothing
+/// but reading on prevents that, the rest is read and thrown away, within limits.
+fn discard(gate: &Gate, tasks: &Tasks, head: &request::Parts, body: Incoming) {
+    let waits_for_the_answer = head.headers.contains_key(header::EXPECT);
+    if hyper::body::Body::is_end_stream(&body) || head.version == Version::HTTP_2 || waits_for_the_answer {
+        return;
+    }
+    let mut rest = http_body_util::Limited::new(body, gate.config.body_bytes_max);
+    let stage = tasks.clone();
+    tasks.spawn(async move {
+        let read = async { while let Some(Ok(_)) = rest.frame().await {} };
+        tokio::select! {
+            _ = tokio::time::timeout(DISCARD_TIMEOUT, read) => {}
+            () = stage.draining() => {}
+        }
+    });
+}
+
+fn log(refusal: &Refusal) {
+    let code = refusal.code();
+    match refusal.class() {
+        Class::Client => tracing::debug!(code, "refused: {refusal}"),
+        Class::Capacity => tracing::warn!(code, "refused: {refusal}"),
+        Class::Fault => {
+            tracing::error!(
+                code,
+                cause = std::error::Error::source(refusal),
+                "refused: {refusal}"
+            );
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Every way to say no to a shipper. A door turns one into its protocol's answer; metrics and logs share its code.
+
+use crate::domain::directory::Denial;
+use crate::journal::AppendError;
+use std::time::Duration;
+
+/// Whose affair a refusal is; it decides how loudly it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The client's: counted, logged for debugging.
+    Client,
+    /// A limit was reached: the operator should know, not a thousand times a second.
+    Capacity,
+    /// Something of ours broke.
+    Fault,
+}
+
+/// Why a request's lines are not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("Logging token is missing")]
+    TokenMissing,
+    #[error("Logging token is not valid")]
+    TokenNotValid,
+    /// Told apart from [`Self::TokenNotValid`] in metrics only.
+    #[error("Logging token is not valid")]
+    TokenRevokedDuringUpload,
+    #[error("the account is over its rate; try again later")]
+    OverRate { retry_after: Duration },
+    #[error("the body is larger than {max} bytes")]
+    TooLarge { max: usize },
+    #[error("unknown Content-Encoding; gzip, zstd, deflate and identity are known")]
+    UnknownEncoding,
+    /// The body cannot be taken for lines.
+    #[error("{0}")]
+    Unreadable(&'static str),
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    #[error("the connection broke before the body was whole")]
+    BodyCut,
+    #[error("the gateway is full; try again")]
+    Busy,
+    #[error("the gateway has no directory of tokens yet; try again")]
+    NotReady,
+    #[error("the batch could not be made durable; try again")]
+    Journal(#[source] AppendError),
+    #[error("there is nothing here; post logs to /")]
+    NotFound,
+    #[error("logs are posted: use POST")]
+    MethodNotAllowed,
+}
+
+impl Refusal {
+    /// A stable name: metric label, log field.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TokenMissing => "token_missing",
+            Self::TokenNotValid => "token_not_valid",
+            Self::TokenRevokedDuringUpload => "token_revoked_during_upload",
+            Self::OverRate { .. } => "over_rate",
+            Self::TooLarge { .. } => "too_large",
+            Self::UnknownEncoding => "unknown_encoding",
+            Self::Unreadable(_) => "unreadable",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyCut => "body_cut",
+            Self::Busy => "busy",
+            Self::NotReady => "not_ready",
+            Self::Journal(error) => error.code(),
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+        }
+    }
+
+    pub fn class(&self) -> Class {
+        match self {
+            Self::TokenMissing
+            | Self::TokenNotValid
+            | Self::TokenRevokedDuringUpload
+            | Self::OverRate { .. }
+            | Self::TooLarge { .. }
+            | Self::UnknownEncoding
+            | Self::Unreadable(_)
+            | Self::BodyTimeout
+            | Self::BodyCut
+            | Self::NotFound
+            | Self::MethodNotAllowed => Class::Client,
+            Self::Busy | Self::NotReady => Class::Capacity,
+            Self::Journal(AppendError::Busy | AppendError::Full | AppendError::Closed) => Class::Capacity,
+            Self::Journal(_) => Class::Fault,
+        }
+    }
+
+    /// When trying again makes sense; `None` where it never does.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::OverRate { retry_after } => Some(*retry_after),
+            Self::Busy | Self::NotReady | Self::Journal(_) => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Missing => Self::TokenMissing,
+            Denial::NotValid => Self::TokenNotValid,
+        }
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        Self::Journal(error)
+    }
+}

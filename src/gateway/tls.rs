@@ -1,0 +1,136 @@
+//! TLS 1.2 and 1.3 for the listener, with a certificate that is read again when its files change.
+//!
+//! New files are checked as a pair before they replace the old ones; a pair that does not fit is reported and the old one
+//! serves on. Files are looked at by time and size at an interval: that sees replaced files, renamed ones and the symbolic
+//! links of Kubernetes alike.
+
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::shutdown::Tasks;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+
+/// Where TLS is served and with what.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub https: SocketAddr,
+    /// PEM: the certificate, then its issuers.
+    pub certificate: PathBuf,
+    /// PEM: the certificate's private key.
+    pub private_key: PathBuf,
+    pub reload_interval: Duration,
+}
+
+/// Why a certificate cannot be served. Names files, never what is in them.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("cannot read {path} as PEM")]
+    Unreadable {
+        path: PathBuf,
+        source: rustls::pki_types::pem::Error,
+    },
+    #[error("{path} holds no certificate")]
+    NoCertificate { path: PathBuf },
+    #[error("{certificate} and {private_key} do not make a pair that can be served")]
+    Mismatch {
+        certificate: PathBuf,
+        private_key: PathBuf,
+        source: rustls::Error,
+    },
+}
+
+/// The configuration that new connections are served with; it changes when the files do.
+pub type Current = watch::Receiver<Arc<ServerConfig>>;
+
+/// Loads the certificate and keeps it fresh until the stage drains.
+pub fn start(config: Config, metrics: Arc<Metrics>, tasks: &Tasks) -> Result<Current, TlsError> {
+    let mut seen = Stamp::of(&config);
+    let (sender, current) = watch::channel(load(&config, &metrics)?);
+    let draining = tasks.clone();
+    tasks.spawn(async move {
+        let mut interval = tokio::time::interval_at(
+            tokio::time::Instant::from_std(clock::monotonic() + config.reload_interval),
+            config.reload_interval,
+        );
+        loop {
+            tokio::select! {
+                _ = interval.tick() => {}
+                () = draining.draining() => return,
+            }
+            let stamp = Stamp::of(&config);
+            if stamp == seen {
+                continue;
+            }
+            seen = stamp;
+            match load(&config, &metrics) {
+                Ok(fresh) => {
+                    sender.send_replace(fresh);
+                    tracing::info!("the TLS certificate was replaced");
+                }
+                Err(error) => {
+                    let cause = std::error::Error::source(&error);
+                    tracing::error!(cause, "the old TLS certificate serves on: {error}");
+                }
+            }
+        }
+    });
+    Ok(current)
+}
+
+/// What tells that files changed.
+#[derive(PartialEq, Eq)]
+struct Stamp([Option<(SystemTime, u64)>; 2]);
+
+impl Stamp {
+    fn of(config: &Config) -> Self {
+        let look = |path: &Path| {
+            let about = std::fs::metadata(path).ok()?;
+            Some((about.modified().ok()?, about.len()))
+        };
+        Self([look(&config.certificate), look(&config.private_key)])
+    }
+}
+
+fn load(config: &Config, metrics: &Metrics) -> Result<Arc<ServerConfig>, TlsError> {
+    let unreadable = |path: &Path, source| TlsError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let chain = CertificateDer::pem_file_iter(&config.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| unreadable(&config.certificate, source))?;
+    let Some(leaf) = chain.first() else {
+        return Err(TlsError::NoCertificate {
+            path: config.certificate.clone(),
+        });
+    };
+    let expiry = expiry_unix_seconds(leaf);
+    let key = PrivateKeyDer::from_pem_file(&config.private_key)
+        .map_err(|source| unreadable(&config.private_key, source))?;
+    let mut server = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|source| TlsError::Mismatch {
+            certificate: config.certificate.clone(),
+            private_key: config.private_key.clone(),
+            source,
+        })?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    metrics
+        .gateway
+        .certificate_expiry_seconds
+        .set(expiry.unwrap_or(0));
+    Ok(Arc::new(server))
+}
+
+fn expiry_unix_seconds(leaf: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(leaf).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
