@@ -1,0 +1,132 @@
+//! The directory in force: read by every request, replaced by the reconciler. The only owner of `arc_swap`.
+//!
+//! A look-up takes no lock, allocates nothing, and its guard never leaves this file, so that none is held across an await.
+
+use crate::clock;
+use crate::domain::account::{AccountGrant, AccountId};
+use crate::domain::directory::{Denial, Directory, Permit};
+use crate::domain::token::TokenDigest;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// A handle on the directory in force; clones see the same one.
+#[derive(Clone)]
+pub struct Current(Arc<Published>);
+
+struct Published {
+    directory: ArcSwapOption<Directory>,
+    origin: ArcSwap<Origin>,
+    revisions: watch::Sender<Option<u64>>,
+}
+
+/// Where a directory came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The control plane's store that its revisions count in.
+    pub store: String,
+    /// When the control plane last said that this directory is current; `None`: it was read from disk.
+    pub confirmed: Option<Instant>,
+}
+
+impl Default for Current {
+    fn default() -> Self {
+        Self(Arc::new(Published {
+            directory: ArcSwapOption::empty(),
+            origin: ArcSwap::default(),
+            revisions: watch::Sender::new(None),
+        }))
+    }
+}
+
+impl Current {
+    /// Judges a token; `None` before the first directory.
+    #[inline]
+    pub fn admit(&self, digest: &TokenDigest) -> Option<Result<Permit, Denial>> {
+        self.0
+            .directory
+            .load()
+            .as_ref()
+            .map(|directory| directory.admit(digest))
+    }
+
+    /// Judges a permit again, by the directory now in force.
+    #[inline]
+    pub fn still_admits(&self, permit: &Permit) -> Result<(), Denial> {
+        match &*self.0.directory.load() {
+            Some(directory) => directory.still_admits(permit),
+            None => Err(Denial::NotValid),
+        }
+    }
+
+    /// What is known of an account.
+    pub fn account(&self, account: AccountId) -> Option<AccountGrant> {
+        self.0.directory.load().as_ref()?.account(account).copied()
+    }
+
+    /// Whether there is a directory.
+    pub fn is_ready(&self) -> bool {
+        self.0.revisions.borrow().is_some()
+    }
+
+    /// The revision in force and every later one.
+    pub fn revisions(&self) -> watch::Receiver<Option<u64>> {
+        self.0.revisions.subscribe()
+    }
+
+    /// When the control plane last confirmed this directory.
+    pub fn confirmed(&self) -> Option<Instant> {
+        self.0.origin.load().confirmed
+    }
+
+    pub(super) fn directory(&self) -> Option<Arc<Directory>> {
+        self.0.directory.load_full()
+    }
+
+    pub(super) fn store(&self) -> String {
+        self.0.origin.load().store.clone()
+    }
+
+    /// Puts `directory` in force, as confirmed by `store` just now. The reconciler alone does this while a gateway runs.
+    pub fn publish(&self, directory: Directory, store: &str) {
+        self.put(
+            directory,
+            Origin {
+                store: store.to_owned(),
+                confirmed: Some(clock::monotonic()),
+            },
+        );
+    }
+
+    /// Puts a directory read from disk in force, unless there is one already.
+    pub(super) fn publish_last_good(&self, directory: Directory, store: &str) -> bool {
+        let first = !self.is_ready();
+        if first {
+            self.put(
+                directory,
+                Origin {
+                    store: store.to_owned(),
+                    confirmed: None,
+                },
+            );
+        }
+        first
+    }
+
+    /// Notes that the control plane still holds what is in force.
+    pub(super) fn confirm(&self) {
+        let origin = Origin {
+            confirmed: Some(clock::monotonic()),
+            ..(**self.0.origin.load()).clone()
+        };
+        self.0.origin.store(Arc::new(origin));
+    }
+
+    fn put(&self, directory: Directory, origin: Origin) {
+        let revision = directory.revision();
+        self.0.origin.store(Arc::new(origin));
+        self.0.directory.store(Some(Arc::new(directory)));
+        self.0.revisions.send_replace(Some(revision));
+    }
+}

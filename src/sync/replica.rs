@@ -1,0 +1,206 @@
+//! The stream understood: lines in, directories out. Publishes only what is whole and follows without a gap.
+
+use super::current::Current;
+use super::source::Position;
+use crate::clock::Clock;
+use crate::domain::directory::{Change, Directory};
+use crate::metrics::Metrics;
+use crate::wire::{self, Message};
+use std::sync::Arc;
+
+/// What in a stream does not fit the contract. The control plane is then asked for a snapshot.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContractError {
+    #[error("a line is not a message")]
+    Unreadable,
+    #[error("a line is too long")]
+    LineTooLong,
+    #[error("version {0} is not spoken here")]
+    Version(u32),
+    #[error("the first message is not a hello")]
+    NoHello,
+    #[error("a message stands where it may not")]
+    OutOfPlace,
+    #[error("the snapshot's checksum does not fit")]
+    Checksum,
+    #[error("revision {got} came after {had}")]
+    Gap { had: u64, got: u64 },
+}
+
+/// The name of no store.
+const NO_STORE: &str = "?";
+
+/// One gateway's copy of the directory, following one stream at a time.
+pub struct Replica {
+    current: Current,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    directory: Directory,
+    store: String,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing of a stream has come.
+    Closed,
+    /// Nothing held here fits this stream: only a snapshot may come.
+    Empty,
+    /// The next message is a snapshot, a delta or a heartbeat.
+    Following,
+    /// In the middle of a snapshot.
+    Loading(Loading),
+}
+
+#[derive(Debug)]
+struct Loading {
+    fresh: Directory,
+    revision: u64,
+    /// Changes still to come.
+    missing: u64,
+    /// Of those that came.
+    crc32c: u32,
+}
+
+impl Replica {
+    /// Begins with what is in force, if anything is.
+    pub fn new(current: Current, metrics: Arc<Metrics>, clock: Clock) -> Self {
+        let directory = Directory::default();
+        Self {
+            current,
+            metrics,
+            clock,
+            directory,
+            store: String::new(),
+            state: State::Closed,
+        }
+    }
+
+    /// What a new stream may leave out. Closes the one before.
+    pub fn position(&mut self) -> Option<Position> {
+        self.state = State::Closed;
+        if self.store.is_empty()
+            && let Some(directory) = self.current.directory()
+        {
+            // The last good directory, read from disk.
+            self.directory = (*directory).clone();
+            self.store = self.current.store();
+        }
+        (!self.store.is_empty()).then(|| Position {
+            store: self.store.clone(),
+            revision: self.directory.revision(),
+        })
+    }
+
+    /// Makes the next stream begin with a snapshot.
+    pub fn forget_position(&mut self) {
+        self.store = NO_STORE.to_owned();
+    }
+
+    /// Takes one line of the stream, its newline included.
+    pub fn take(&mut self, line: &[u8]) -> Result<(), ContractError> {
+        let message = serde_json::from_slice(line).map_err(|_| ContractError::Unreadable)?;
+        match &self.state {
+            State::Closed => self.greet(message),
+            State::Empty => self.begin_loading(message),
+            State::Loading(_) => self.load(message, line),
+            State::Following => self.follow(message),
+        }
+    }
+
+    fn greet(&mut self, message: Message) -> Result<(), ContractError> {
+        let Message::Hello { version, store } = message else {
+            return Err(ContractError::NoHello);
+        };
+        if version != wire::VERSION {
+            return Err(ContractError::Version(version));
+        }
+        self.metrics.directory.control_connected.set(1);
+        let is_known = store == self.store;
+        self.state = if is_known { State::Following } else { State::Empty };
+        self.store = store;
+        Ok(())
+    }
+
+    fn begin_loading(&mut self, message: Message) -> Result<(), ContractError> {
+        let Message::Snapshot { revision, changes } = message else {
+            return Err(ContractError::OutOfPlace);
+        };
+        let fresh = Directory::default();
+        self.state = State::Loading(Loading {
+            fresh,
+            revision,
+            missing: changes,
+            crc32c: 0,
+        });
+        Ok(())
+    }
+
+    fn load(&mut self, message: Message, line: &[u8]) -> Result<(), ContractError> {
+        let State::Loading(loading) = &mut self.state else {
+            return Err(ContractError::OutOfPlace);
+        };
+        match message {
+            Message::Change(change) if loading.missing > 0 => {
+                loading.fresh.apply(change);
+                loading.missing -= 1;
+                loading.crc32c = crc32c::crc32c_append(loading.crc32c, line);
+            }
+            Message::SnapshotEnd { crc32c } if loading.missing == 0 => {
+                if loading.crc32c != crc32c {
+                    return Err(ContractError::Checksum);
+                }
+                loading.fresh.advance(loading.revision);
+                self.directory = std::mem::take(&mut loading.fresh);
+                self.state = State::Following;
+                self.publish();
+            }
+            _ => return Err(ContractError::OutOfPlace),
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, message: Message) -> Result<(), ContractError> {
+        let had = self.directory.revision();
+        match message {
+            Message::Delta {
+                revision,
+                at_ms,
+                changes,
+            } => self.step(revision, at_ms, changes),
+            Message::Heartbeat { revision } if revision == had => {
+                self.current.confirm();
+                Ok(())
+            }
+            Message::Heartbeat { revision: got } => Err(ContractError::Gap { had, got }),
+            snapshot => self.begin_loading(snapshot),
+        }
+    }
+
+    fn step(&mut self, revision: u64, at_ms: u64, changes: Vec<Change>) -> Result<(), ContractError> {
+        let had = self.directory.revision();
+        if revision != had + 1 {
+            return Err(ContractError::Gap { had, got: revision });
+        }
+        changes
+            .into_iter()
+            .for_each(|change| self.directory.apply(change));
+        self.directory.advance(revision);
+        self.publish();
+        let took_ms = self.clock.unix_ms().saturating_sub(at_ms);
+        self.metrics
+            .directory
+            .propagation_seconds
+            .observe(took_ms as f64 / 1_000.0);
+        Ok(())
+    }
+
+    fn publish(&self) {
+        self.current.publish(self.directory.clone(), &self.store);
+        self.metrics
+            .directory
+            .revision
+            .set(self.directory.revision() as i64);
+        self.metrics.directory.tokens.set(self.directory.tokens() as i64);
+    }
+}

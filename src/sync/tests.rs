@@ -1,0 +1,190 @@
+use super::replica::ContractError;
+use super::*;
+use crate::domain::account::{AccountGrant, AccountId, Retention, TokenId};
+use crate::domain::directory::Change;
+use crate::domain::token::TokenDigest;
+use crate::wire::Message;
+
+fn digest(n: u32) -> TokenDigest {
+    TokenDigest::of(&n.to_string())
+}
+
+fn account() -> Change {
+    let retention = Retention {
+        days: 3,
+        bytes_max: None,
+    };
+    Change::Account(AccountGrant {
+        account: AccountId(1),
+        durability: None,
+        rate_bytes_max: None,
+        retention,
+    })
+}
+
+fn token(n: u32) -> Change {
+    Change::Token {
+        digest: digest(n),
+        token: TokenId(n),
+        account: AccountId(1),
+    }
+}
+
+fn line(message: &Message) -> Vec<u8> {
+    let mut line = serde_json::to_vec(message).unwrap();
+    line.push(b'\n');
+    line
+}
+
+fn hello(store: &str) -> Vec<u8> {
+    line(&Message::Hello {
+        version: wire::VERSION,
+        store: store.into(),
+    })
+}
+
+fn snapshot(revision: u64, changes: &[Change]) -> Vec<Vec<u8>> {
+    let mut lines = vec![line(&Message::Snapshot {
+        revision,
+        changes: changes.len() as u64,
+    })];
+    let mut crc32c = 0;
+    for change in changes {
+        let line = line(&Message::Change(change.clone()));
+        crc32c = crc32c::crc32c_append(crc32c, &line);
+        lines.push(line);
+    }
+    lines.push(line(&Message::SnapshotEnd { crc32c }));
+    lines
+}
+
+fn delta(revision: u64, changes: Vec<Change>) -> Vec<u8> {
+    line(&Message::Delta {
+        revision,
+        at_ms: 0,
+        changes,
+    })
+}
+
+struct Fixture {
+    current: Current,
+    replica: Replica,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let current = Current::default();
+        let replica = Replica::new(current.clone(), Arc::new(Metrics::new()), Clock::manual(0));
+        Self { current, replica }
+    }
+
+    fn feed(&mut self, lines: impl IntoIterator<Item = Vec<u8>>) -> Result<(), ContractError> {
+        lines.into_iter().try_for_each(|line| self.replica.take(&line))
+    }
+
+    fn admits(&self, n: u32) -> Option<bool> {
+        self.current.admit(&digest(n)).map(|judged| judged.is_ok())
+    }
+
+    /// A stream that held revision 5 with token 1 enabled.
+    fn loaded() -> Self {
+        let mut this = Self::new();
+        assert_eq!(this.replica.position(), None);
+        this.feed([hello("a")]).unwrap();
+        this.feed(snapshot(5, &[account(), token(1)])).unwrap();
+        this
+    }
+}
+
+#[test]
+fn is_not_ready_before_a_whole_snapshot() {
+    let mut this = Fixture::new();
+    this.feed([hello("a")]).unwrap();
+    let lines = snapshot(5, &[account(), token(1)]);
+    let (last, before) = lines.split_last().unwrap();
+    this.feed(before.to_vec()).unwrap();
+    assert_eq!(this.admits(1), None);
+    this.feed([last.clone()]).unwrap();
+    assert_eq!(this.admits(1), Some(true));
+}
+
+#[test]
+fn follows_deltas_and_continues_where_a_stream_ended() {
+    let mut this = Fixture::loaded();
+    this.feed([
+        delta(6, vec![token(2)]),
+        delta(7, vec![Change::Revoke { digest: digest(1) }]),
+    ])
+    .unwrap();
+    assert_eq!((this.admits(1), this.admits(2)), (Some(false), Some(true)));
+    let position = this.replica.position().unwrap();
+    assert_eq!((position.store.as_str(), position.revision), ("a", 7));
+    this.feed([hello("a"), delta(8, vec![token(3)])]).unwrap();
+    assert_eq!((this.admits(2), this.admits(3)), (Some(true), Some(true)));
+}
+
+#[test]
+fn another_store_means_another_directory() {
+    let mut this = Fixture::loaded();
+    this.replica.position();
+    this.feed([hello("b")]).unwrap();
+    assert_eq!(
+        this.admits(1),
+        Some(true),
+        "the last good one serves until there is another"
+    );
+    this.feed(snapshot(1, &[account(), token(2)])).unwrap();
+    assert_eq!((this.admits(1), this.admits(2)), (Some(false), Some(true)));
+}
+
+#[test]
+fn what_does_not_keep_to_the_contract_changes_nothing() {
+    let mut broken = snapshot(9, &[account(), token(2)]);
+    *broken.last_mut().unwrap() = line(&Message::SnapshotEnd { crc32c: 1 });
+    let mut short = snapshot(9, &[account(), token(2)]);
+    short.remove(1);
+    let mut long = snapshot(9, &[account(), token(2)]);
+    long.insert(1, line(&Message::Change(token(9))));
+    let cases: Vec<(&str, Vec<Vec<u8>>, ContractError)> = vec![
+        (
+            "a gap",
+            vec![delta(7, vec![token(2)])],
+            ContractError::Gap { had: 5, got: 7 },
+        ),
+        (
+            "a repetition",
+            vec![delta(5, vec![token(2)])],
+            ContractError::Gap { had: 5, got: 5 },
+        ),
+        (
+            "a missed delta",
+            vec![line(&Message::Heartbeat { revision: 6 })],
+            ContractError::Gap { had: 5, got: 6 },
+        ),
+        ("a bad checksum", broken, ContractError::Checksum),
+        ("a change too few", short, ContractError::OutOfPlace),
+        ("a change too many", long, ContractError::OutOfPlace),
+        ("a second hello", vec![hello("a")], ContractError::OutOfPlace),
+        ("no JSON", vec![b"nonsense\n".to_vec()], ContractError::Unreadable),
+    ];
+    for (name, lines, expect) in cases {
+        let mut this = Fixture::loaded();
+        assert_eq!(this.feed(lines), Err(expect), "{name}");
+        assert_eq!(
+            (this.admits(1), this.admits(2)),
+            (Some(true), Some(false)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn another_version_is_not_spoken() {
+    let mut this = Fixture::new();
+    let hello = line(&Message::Hello {
+        version: 2,
+        store: "a".into(),
+    });
+    assert_eq!(this.feed([hello]), Err(ContractError::Version(2)));
+    assert_eq!(this.feed([delta(1, vec![])]), Err(ContractError::NoHello));
+}
