@@ -1,1 +1,480 @@
-//! (to be written)
+//! From defaults, a file and the environment to a valid [`Config`], or to every mistake at once.
+//!
+//! `config/default.toml` is both the documentation and the schema: a key that it does not hold is unknown, and a value must
+//! have the type of its default. Values of secret keys never appear in a mistake's text.
+
+use crate::control::first_start::Bootstrap;
+use crate::domain::account::Durability;
+use crate::domain::plan::Plan;
+use crate::domain::token::{ApiToken, GatewayCredential, ShippingToken};
+use crate::store::key::Key;
+use crate::{control, gateway, journal, logs, ops, sync, telemetry};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::{Table, Value};
+
+/// Every key with its default and its reason.
+pub const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// What the names of our environment variables begin with.
+const ENV_PREFIX: &str = "SHIPGATE__";
+
+/// The whole program's settings, valid.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub gateway: gateway::Config,
+    pub journal: journal::Config,
+    pub logs: logs::Config,
+    pub control: control::Config,
+    pub sync: sync::Config,
+    pub ops: ops::Config,
+    pub bootstrap: Bootstrap,
+    pub log: telemetry::Config,
+}
+
+/// Everything that is wrong, each with what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistakes(pub BTreeSet<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(
+            f,
+            "the configuration has {count} mistake{}",
+            if count == 1 { "" } else { "s" }
+        )?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl Config {
+    /// Reads defaults, then `file` (path and text), then `environment` (all variables; others than ours are passed over).
+    pub fn load(
+        file: Option<(&Path, &str)>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        credential: GatewayCredential,
+    ) -> Result<Self, Mistakes> {
+        let mut mistakes = BTreeSet::new();
+        let mut settings: Table = toml::from_str(DEFAULTS).expect("the embedded defaults are tested");
+        if let Some((path, text)) = file {
+            match toml::from_str::<Table>(text) {
+                Ok(table) => merge(&mut settings, table, "", &mut mistakes),
+                Err(error) => {
+                    mistakes.insert(format!(
+                        "{}: not TOML: {}",
+                        path.display(),
+                        error.to_string().trim_end()
+                    ));
+                }
+            }
+        }
+        for (name, value) in environment {
+            if let Some(key) = name.strip_prefix(ENV_PREFIX) {
+                set(
+                    &mut settings,
+                    &name,
+                    &key.to_ascii_lowercase(),
+                    &value,
+                    &mut mistakes,
+                );
+            }
+        }
+        let mut read = Read { settings, mistakes };
+        let config = read.config(credential);
+        if read.mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(Mistakes(read.mistakes))
+        }
+    }
+}
+
+/// Lays `over` onto `under`, which knows every key and its type.
+fn merge(under: &mut Table, over: Table, prefix: &str, mistakes: &mut BTreeSet<String>) {
+    for (key, value) in over {
+        let name = format!("{prefix}{key}");
+        match (under.get_mut(&key), value) {
+            (None, _) => {
+                mistakes.insert(format!("{name}: no such key; config/default.toml lists them all"));
+            }
+            (Some(Value::Table(under)), Value::Table(over)) => {
+                merge(under, over, &format!("{name}."), mistakes);
+            }
+            (Some(known), value) if known.same_type(&value) => *known = value,
+            (Some(known), value) => {
+                let (expected, found) = (known.type_str(), value.type_str());
+                mistakes.insert(format!("{name}: expected {expected}, found {found}"));
+            }
+        }
+    }
+}
+
+/// Sets the key that a variable names.
+fn set(settings: &mut Table, variable: &str, key: &str, text: &str, mistakes: &mut BTreeSet<String>) {
+    let (path, last) = key.rsplit_once("__").unwrap_or(("", key));
+    let mut steps = path.split("__").filter(|step| !step.is_empty());
+    let table = steps.try_fold(settings, |table, step| table.get_mut(step)?.as_table_mut());
+    let mistake = match table.and_then(|table| table.get_mut(last)) {
+        None | Some(Value::Table(_)) => Some("no such key; config/default.toml lists them all"),
+        Some(Value::String(known)) => {
+            *known = text.to_owned();
+            None
+        }
+        Some(Value::Integer(known)) => match text.parse() {
+            Ok(number) => {
+                *known = number;
+                None
+            }
+            Err(_) => Some("expected integer"),
+        },
+        Some(_) => Some("cannot be set by a variable"),
+    };
+    mistakes.extend(mistake.map(|mistake| format!("{variable}: {mistake}")));
+}
+
+/// Takes values out of settings whose keys and types are known to fit, noting every value that does not.
+struct Read {
+    settings: Table,
+    mistakes: BTreeSet<String>,
+}
+
+impl Read {
+    fn config(&mut self, credential: GatewayCredential) -> Config {
+        let data_dir = PathBuf::from(self.text("data_dir"));
+        if data_dir.as_os_str().is_empty() {
+            self.mistake("data_dir", "must name a folder");
+        }
+        let control = self.control(&data_dir, credential.clone());
+        let journal = self.journal(&data_dir);
+        Config {
+            gateway: self.gateway(),
+            logs: self.logs(&data_dir),
+            sync: sync::Config {
+                control_url: hyper::Uri::default(),
+                credential,
+                last_good_file: data_dir.join("directory.last_good"),
+                last_good_after: self.duration("sync.last_good_after_ms", 0),
+                last_good_interval: self.duration("sync.last_good_interval_ms", 0),
+            },
+            ops: ops::Config {
+                http: self.address("ops.http"),
+            },
+            bootstrap: self.bootstrap(),
+            log: self.log(),
+            control,
+            journal,
+            data_dir,
+        }
+    }
+
+    fn gateway(&mut self) -> gateway::Config {
+        gateway::Config {
+            http: self.address("gateway.http"),
+            tls: self.tls(),
+            connections_max: self.number("gateway.connections_max", 1),
+            header_timeout: self.duration("gateway.header_timeout_ms", 1),
+            body_timeout: self.duration("gateway.body_timeout_ms", 1),
+            body_bytes_max: self.number("gateway.body_bytes_max", 1),
+            line_bytes_max: self.number("gateway.line_bytes_max", 2),
+            in_flight_bytes_max: self.number("gateway.in_flight_bytes_max", 1),
+            drain_timeout: self.duration("gateway.drain_timeout_ms", 0),
+        }
+    }
+
+    fn tls(&mut self) -> Option<gateway::tls::Config> {
+        let (certificate, private_key) = (
+            self.text("gateway.tls.certificate"),
+            self.text("gateway.tls.private_key"),
+        );
+        let https = self.address("gateway.tls.https");
+        let reload_interval = self.duration("gateway.tls.reload_interval_ms", 1);
+        match (certificate.is_empty(), private_key.is_empty()) {
+            (true, true) => return None,
+            (true, false) => self.mistake(
+                "gateway.tls.certificate",
+                "missing beside gateway.tls.private_key",
+            ),
+            (false, true) => self.mistake(
+                "gateway.tls.private_key",
+                "missing beside gateway.tls.certificate",
+            ),
+            (false, false) => {}
+        }
+        Some(gateway::tls::Config {
+            https,
+            certificate: certificate.into(),
+            private_key: private_key.into(),
+            reload_interval,
+        })
+    }
+
+    fn journal(&mut self, data_dir: &Path) -> journal::Config {
+        journal::Config {
+            dir: data_dir.join("journal"),
+            durability: self.choice("journal.durability", &DURABILITIES),
+            segment_bytes: self.number("journal.segment_bytes", 1 << 16),
+            bytes_max: self.number("journal.bytes_max", 1 << 20),
+            disk_free_bytes_min: self.number("journal.disk_free_bytes_min", 0),
+            group_bytes_max: self.number("journal.group_bytes_max", 1 << 12),
+            queue_bytes_max: self.number("journal.queue_bytes_max", 1 << 16),
+            coalesce_bytes_max: self.number("journal.coalesce_bytes_max", 0),
+            compression_level: self.level("journal.compression_level"),
+            on_corruption: self.choice(
+                "journal.on_corruption",
+                &[
+                    ("refuse", journal::OnCorruption::Fail),
+                    ("skip", journal::OnCorruption::Skip),
+                ],
+            ),
+        }
+    }
+
+    fn logs(&mut self, data_dir: &Path) -> logs::Config {
+        logs::Config {
+            dir: data_dir.join("logs"),
+            file_bytes_max: self.number("logs.file_bytes_max", 1),
+            file_age_ms_max: self.number("logs.file_age_ms_max", 1),
+            open_files_max: self.number("logs.open_files_max", 1),
+            checkpoint_interval_ms: self.number("logs.checkpoint_interval_ms", 1),
+            checkpoint_bytes: self.number("logs.checkpoint_bytes", 1),
+            retention_interval_ms: self.number("logs.retention_interval_ms", 1),
+            backlog_bytes_max: self.number("logs.backlog_bytes_max", 1),
+        }
+    }
+
+    fn control(&mut self, data_dir: &Path, credential: GatewayCredential) -> control::Config {
+        let mut store = self.text("control.store");
+        if store.is_empty() {
+            store = format!("sqlite://{}", data_dir.join("control.db").display());
+        } else if !store.starts_with("sqlite://") {
+            self.mistake("control.store", "must begin with sqlite://");
+        }
+        let token_key = self.text("control.token_key");
+        control::Config {
+            http: self.address("control.http"),
+            store,
+            token_key: self.secret("control.token_key", &token_key, Key::from_hex),
+            key_file: data_dir.join("token.key"),
+            credential,
+            body_bytes_max: self.number("control.body_bytes_max", 1),
+            request_timeout_ms: self.number("control.request_timeout_ms", 1),
+            connections_max: self.number("control.connections_max", 1),
+            revisions_max: self.number("control.revisions_max", 1),
+        }
+    }
+
+    fn bootstrap(&mut self) -> Bootstrap {
+        let (api_token, shipping_token) = (
+            self.text("bootstrap.api_token"),
+            self.text("bootstrap.shipping_token"),
+        );
+        let account_name = self.text("bootstrap.account").trim().to_owned();
+        if account_name.is_empty() {
+            self.mistake("bootstrap.account", "must not be empty");
+        }
+        let plan = Plan::from_name(&self.text("bootstrap.plan"));
+        if plan.is_none() {
+            self.mistake("bootstrap.plan", "must be community, pro or enterprise");
+        }
+        Bootstrap {
+            account_name,
+            plan: plan.unwrap_or(Plan::Pro),
+            api_token: self.secret("bootstrap.api_token", &api_token, ApiToken::parse),
+            shipping_token: self.secret("bootstrap.shipping_token", &shipping_token, ShippingToken::parse),
+        }
+    }
+
+    fn log(&mut self) -> telemetry::Config {
+        let log = telemetry::Config {
+            level: self.text("log.level"),
+            format: self.choice(
+                "log.format",
+                &[
+                    ("text", telemetry::Format::Text),
+                    ("json", telemetry::Format::Json),
+                ],
+            ),
+        };
+        if !log.is_valid() {
+            self.mistake(
+                "log.level",
+                "must be error, warn, info, debug, trace, or directives made of them",
+            );
+        }
+        log
+    }
+
+    fn mistake(&mut self, key: &str, text: &str) {
+        self.mistakes.insert(format!("{key}: {text}"));
+    }
+
+    fn value(&self, key: &str) -> Option<&Value> {
+        let mut steps = key.split('.');
+        let first = self.settings.get(steps.next()?);
+        steps.try_fold(first?, |value, step| value.get(step))
+    }
+
+    fn text(&self, key: &str) -> String {
+        self.value(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    fn number<N: TryFrom<i64> + Default>(&mut self, key: &str, min: i64) -> N {
+        let value = self.value(key).and_then(Value::as_integer).unwrap_or_default();
+        if value < min {
+            self.mistake(key, &format!("must be at least {min}"));
+        }
+        N::try_from(value).unwrap_or_default()
+    }
+
+    fn level(&mut self, key: &str) -> i32 {
+        let level = self.number(key, 1);
+        if level > 19 {
+            self.mistake(key, "must be at most 19");
+        }
+        level
+    }
+
+    fn duration(&mut self, key: &str, min_ms: i64) -> Duration {
+        Duration::from_millis(self.number(key, min_ms))
+    }
+
+    fn address(&mut self, key: &str) -> SocketAddr {
+        let text = self.text(key);
+        text.parse().unwrap_or_else(|_| {
+            self.mistake(
+                key,
+                &format!("must be an address and a port such as 127.0.0.1:8070, not {text:?}"),
+            );
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    /// One of several words. The first stands in for a mistake.
+    fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
+        let text = self.text(key);
+        let chosen = choices.iter().find(|(word, _)| *word == text).or_else(|| {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            self.mistake(key, &format!("must be {}", words.join(" or ")));
+            choices.first()
+        });
+        chosen.expect("there is a choice").1
+    }
+
+    /// An empty text stands for none.
+    fn secret<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        text: &str,
+        parse: fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if text.is_empty() {
+            return None;
+        }
+        parse(text)
+            .map_err(|error| self.mistake(key, &error.to_string()))
+            .ok()
+    }
+}
+
+const DURABILITIES: [(&str, Durability); 2] =
+    [("synced", Durability::Synced), ("written", Durability::Written)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
+        let environment = environment
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()));
+        let credential = GatewayCredential::from_entropy(&[0; 32]);
+        Config::load(Some((Path::new("my.toml"), file)), environment, credential)
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let config = load("", &[]).unwrap();
+        assert_eq!(config.gateway.http, "0.0.0.0:8070".parse().unwrap());
+        assert_eq!(config.control.http, "127.0.0.1:8072".parse().unwrap());
+        assert_eq!(config.ops.http, "127.0.0.1:8073".parse().unwrap());
+        assert_eq!(config.data_dir, Path::new("./data"));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+        let file = "data_dir = \"a\"\n[gateway]\nhttp = \"127.0.0.1:1\"\nline_bytes_max = 10\n";
+        let variables = [
+            ("SHIPGATE__GATEWAY__HTTP", "127.0.0.1:2"),
+            ("SHIPGATE__JOURNAL__SEGMENT_BYTES", "1000000"),
+        ];
+        let config = load(file, &variables).unwrap();
+        assert_eq!(config.gateway.http.port(), 2);
+        assert_eq!(config.gateway.line_bytes_max, 10);
+        assert_eq!(config.journal.segment_bytes, 1_000_000);
+        assert_eq!(config.journal.dir, Path::new("a/journal"));
+    }
+
+    #[test]
+    fn reports_every_mistake_at_once() {
+        let file = "nonsense = 1\n[gateway]\nhttp = 5\nbody_bytes_max = 0\n[gateway.tls]\ncertificate = \"c.pem\"\n\
+                    [bootstrap]\nplan = \"gold\"\n[log]\nformat = \"xml\"\n";
+        let variables = [
+            ("SHIPGATE__OPS__HTTP", "nowhere"),
+            ("SHIPGATE__NO__SUCH", "1"),
+            ("SHIPGATE__GATEWAY", "1"),
+            ("SHIPGATE__JOURNAL__BYTES_MAX", "many"),
+            ("SHIPGATE__BOOTSTRAP__API_TOKEN", "short"),
+            ("SHIPGATE__LOG__LEVEL", "shipgate=loud"),
+        ];
+        let mistakes = load(file, &variables).unwrap_err().0;
+        let keys: Vec<_> = mistakes
+            .iter()
+            .map(|mistake| mistake.split(':').next().unwrap())
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "SHIPGATE__GATEWAY",
+                "SHIPGATE__JOURNAL__BYTES_MAX",
+                "SHIPGATE__NO__SUCH",
+                "bootstrap.api_token",
+                "bootstrap.plan",
+                "gateway.body_bytes_max",
+                "gateway.http",
+                "gateway.tls.private_key",
+                "log.format",
+                "log.level",
+                "nonsense",
+                "ops.http",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_secret_is_in_no_mistake() {
+        let secret = "not a token, but secret all the same";
+        let variables = [
+            ("SHIPGATE__BOOTSTRAP__API_TOKEN", secret),
+            ("SHIPGATE__CONTROL__TOKEN_KEY", secret),
+        ];
+        let mistakes = load("", &variables).unwrap_err();
+        assert_eq!(mistakes.0.len(), 2);
+        assert!(!format!("{mistakes} {mistakes:?}").contains(secret));
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_is_named() {
+        let mistakes = load("gateway = [", &[]).unwrap_err();
+        assert!(mistakes.to_string().contains("my.toml: not TOML"), "{mistakes}");
+    }
+}

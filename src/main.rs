@@ -1,1 +1,106 @@
-fn main() {}
+//! The program: arguments, configuration, exit codes. What it does with them is in `program`.
+
+mod program;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use shipgate::config::{Config, Mistakes};
+use shipgate::domain::token::GatewayCredential;
+use shipgate::{client, ops};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A log ingestion gateway: checks the shipping token of every batch, makes the batch durable, answers, and carries it to
+/// its account's log.
+///
+/// Without a command it starts everything on this machine: ingest on port 8070, the API on 8072, metrics and health on 8073,
+/// data in ./data. The first start creates an account and prints its tokens.
+#[derive(Parser)]
+#[command(version, after_help = AFTER_HELP)]
+struct Arguments {
+    /// Settings that differ from the defaults, in TOML.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Settings may also come from the environment: SHIPGATE__GATEWAY__HTTP=127.0.0.1:8070 sets gateway.http.
+`shipgate check-config --defaults` prints every setting with its default and the reason for it.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the configuration, reporting every mistake at once. Starts nothing.
+    CheckConfig {
+        /// Print every setting with its default and its reason instead.
+        #[arg(long)]
+        defaults: bool,
+    },
+    /// Ask a running Shipgate on this machine whether it is ready. Exits with 0 if it is, 1 if not.
+    Healthcheck,
+    #[command(flatten)]
+    Client(client::Command),
+}
+
+/// Bad configuration, as sysexits.h has it for wrong usage.
+const EXIT_BAD_CONFIG: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) if error.is::<Mistakes>() => {
+            eprintln!("shipgate: {error}");
+            ExitCode::from(EXIT_BAD_CONFIG)
+        }
+        Err(error) => {
+            eprintln!("shipgate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config = || load(arguments.config.as_ref());
+    match arguments.command {
+        None => program::run(config()?)?,
+        Some(Command::CheckConfig { defaults: true }) => print!("{}", shipgate::config::DEFAULTS),
+        Some(Command::CheckConfig { defaults: false }) => {
+            config()?;
+            println!("the configuration is valid");
+        }
+        Some(Command::Healthcheck) => {
+            let ready = program::block_on(ops::probe(config()?.ops.http))?;
+            println!(
+                "{}",
+                ready.as_ref().map_or_else(|reason| reason.as_str(), |()| "ready")
+            );
+            return Ok(if ready.is_ok() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        Some(Command::Client(command)) => println!("{}", program::block_on(client::run(command))??),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(file: Option<&PathBuf>) -> anyhow::Result<Config> {
+    let text = match file {
+        None => None,
+        Some(path) => Some((
+            path.as_path(),
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        )),
+    };
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+    let file = text.as_ref().map(|(path, text)| (*path, text.as_str()));
+    Ok(Config::load(
+        file,
+        environment,
+        GatewayCredential::from_entropy(&program::entropy()?),
+    )?)
+}

@@ -79,7 +79,7 @@ async fn what_is_receipted_is_found_again() {
         "{\"a\":1,\"@timestamp\":0,\"type\":1}\nnonsense\n",
     );
     let receipt = journal.append(small).await.unwrap();
-    assert_eq!((receipt.tally().successful, receipt.tally().malformed), (1, 1));
+    assert_eq!((receipt.tally().successful, receipt.tally().malformed()), (1, 1));
     let line = format!("{{\"b\":\"{}\",\"@timestamp\":0,\"type\":1}}\n", "x".repeat(1000));
     for lines in [20, 2000] {
         let large = batch(2, Durability::Written, 8, &line.repeat(lines));

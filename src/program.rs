@@ -1,0 +1,276 @@
+//! Everything on one machine: the parts are started in order and ended in reverse.
+//!
+//! The gateway learns of tokens over the same wire contract as a gateway far away would. A stop closes the listener first and
+//! the logs last, so that what was acknowledged is in its account's log before the program ends.
+
+use anyhow::Context;
+use shipgate::clock::Clock;
+use shipgate::config::Config;
+use shipgate::control;
+use shipgate::control::first_start::{FirstStart, bootstrap};
+use shipgate::gateway::{Gate, listener};
+use shipgate::journal::Journal;
+use shipgate::journal::disk::OsDisk;
+use shipgate::logs::Logs;
+use shipgate::metrics::Metrics;
+use shipgate::shutdown::Shutdown;
+use shipgate::sync::current::Current;
+use shipgate::{ops, sync, telemetry};
+use std::fs::{File, TryLockError};
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "ending without draining is what was asked for"
+)]
+fn end_at_once() -> ! {
+    std::process::exit(EXIT_IMPATIENT)
+}
+
+/// For each stage but the listener, whose deadline is a setting.
+const STAGE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Ended at once, by a second signal.
+const EXIT_IMPATIENT: i32 = 130;
+
+/// Runs until a signal ends it.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    telemetry::start(&config.log);
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot create the data folder {}", config.data_dir.display()))?;
+    let _lock = lock(&config)?;
+    raise_file_limit();
+    block_on(async {
+        let program = Program::start(config).await?;
+        asked_to_stop().await?;
+        tracing::info!("stopping: finishing what has begun; a second signal ends at once");
+        tokio::select! {
+            stopped = program.stop() => stopped,
+            _ = asked_to_stop() => end_at_once(),
+        }
+    })?
+}
+
+/// Runs one future on a runtime of its own.
+pub fn block_on<F: Future>(future: F) -> anyhow::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    Ok(runtime.context("cannot start the runtime")?.block_on(future))
+}
+
+/// Random words for a new secret.
+pub fn entropy() -> anyhow::Result<[u64; 32]> {
+    let mut words = [0; 32];
+    for word in &mut words {
+        *word = getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    }
+    Ok(words)
+}
+
+/// Two programs on one data folder would tear each other's journal.
+fn lock(config: &Config) -> anyhow::Result<File> {
+    let path = config.data_dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            anyhow::bail!("another shipgate is running on {}", config.data_dir.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+/// Every connection and every growing log takes a descriptor; take as many as the machine allows.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+struct Program {
+    drain_timeout: Duration,
+    draining: Arc<AtomicBool>,
+    ops: Shutdown,
+    control: Shutdown,
+    sync: Shutdown,
+    listener: Shutdown,
+    logs: Logs,
+}
+
+impl Program {
+    async fn start(mut config: Config) -> anyhow::Result<Self> {
+        let (metrics, clock, current) = (Arc::new(Metrics::new()), Clock::system(), Current::default());
+        let draining = Arc::new(AtomicBool::new(false));
+        let [listener, sync, control, ops] = [(); 4].map(|()| Shutdown::new());
+
+        let readiness = readiness(&draining, &current);
+        let ops_address = ops::start(&config.ops, Arc::clone(&metrics), readiness, &ops.tasks())
+            .await
+            .context("cannot serve metrics and health")?;
+        let store = control::open_store(&config.control, clock.clone())
+            .await
+            .context("cannot open the store")?;
+        let first_start = bootstrap(&store, config.bootstrap.clone())
+            .await
+            .context("cannot make the first account")?;
+        let control_address = control::start(&config.control, store, Arc::clone(&metrics), control.tasks())
+            .await
+            .context("cannot start the control plane")?;
+        let (journal, logs) = open_logs(&config, &current, &metrics, &clock).await?;
+
+        config.sync.control_url = format!("http://{}", reachable(control_address)).parse()?;
+        sync::start(
+            config.sync.clone(),
+            current.clone(),
+            Arc::clone(&metrics),
+            clock.clone(),
+            &sync.tasks(),
+        );
+        // Who posts the moment the port opens should not meet a gateway without tokens.
+        let mut revisions = current.revisions();
+        let _ = tokio::time::timeout(STAGE_DEADLINE, revisions.wait_for(Option::is_some)).await;
+        let gate = Arc::new(Gate::new(
+            config.gateway.clone(),
+            current,
+            journal,
+            metrics,
+            clock,
+        ));
+        let addresses = listener::start(gate, &listener.tasks()).context("cannot serve ingest")?;
+
+        if let Some(first_start) = first_start {
+            greet(&first_start, &config, addresses.http, control_address);
+        }
+        println!("ingest  http://{}", addresses.http);
+        if let Some(https) = addresses.https {
+            println!("ingest  https://{https}");
+        }
+        println!("api     http://{control_address}");
+        println!("ops     http://{ops_address}");
+        println!("data    {}", config.data_dir.display());
+        let drain_timeout = config.gateway.drain_timeout;
+        Ok(Self {
+            drain_timeout,
+            draining,
+            ops,
+            control,
+            sync,
+            listener,
+            logs,
+        })
+    }
+
+    /// Ends every stage. What does not end in time is said; the logs are closed in any case.
+    async fn stop(self) -> anyhow::Result<()> {
+        self.draining.store(true, Ordering::Relaxed);
+        let stages = [
+            ("ingest", self.listener, self.drain_timeout + STAGE_DEADLINE),
+            ("the directory's stream", self.sync, STAGE_DEADLINE),
+            ("the API", self.control, STAGE_DEADLINE),
+        ];
+        for (name, stage, deadline) in stages {
+            if let Err(error) = stage.drain(deadline).await {
+                tracing::warn!("stopping {name}: {error}");
+            }
+        }
+        let logs = self.logs;
+        tokio::task::spawn_blocking(move || logs.close())
+            .await?
+            .context("the logs were not closed in order")?;
+        let _ = self.ops.drain(STAGE_DEADLINE).await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Resolves when somebody asks the program to stop.
+async fn asked_to_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Not ready before the first directory, nor while stopping.
+fn readiness(draining: &Arc<AtomicBool>, current: &Current) -> ops::Readiness {
+    let (draining, current) = (Arc::clone(draining), current.clone());
+    Arc::new(
+        move || match (draining.load(Ordering::Relaxed), current.is_ready()) {
+            (true, _) => Some("stopping"),
+            (false, false) => Some("no directory of tokens yet"),
+            (false, true) => None,
+        },
+    )
+}
+
+/// Opens journal and logs, which brings what a crash left in the journal into the logs first.
+async fn open_logs(
+    config: &Config,
+    current: &Current,
+    metrics: &Arc<Metrics>,
+    clock: &Clock,
+) -> anyhow::Result<(Journal, Logs)> {
+    let (logs, journal, metrics, clock) = (
+        config.logs.clone(),
+        config.journal.clone(),
+        Arc::clone(metrics),
+        clock.clone(),
+    );
+    let accounts = current.clone();
+    let retention = Arc::new(move |account| Some(accounts.account(account)?.retention));
+    let open = move || Logs::open(logs, journal, Arc::new(OsDisk), retention, metrics, clock);
+    tokio::task::spawn_blocking(open)
+        .await?
+        .context("cannot open the journal and the logs")
+}
+
+/// Where this machine reaches what listens on `address`.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    address
+}
+
+/// Tells the first user what was made and what to do with it. Tokens that the configuration named are not repeated.
+fn greet(first: &FirstStart, config: &Config, ingest: SocketAddr, api: SocketAddr) {
+    let made = &config.bootstrap;
+    let shipping_token = match made.shipping_token {
+        None => first.shipping_token.expose(),
+        Some(_) => "$SHIPGATE__BOOTSTRAP__SHIPPING_TOKEN",
+    };
+    let api_token = match made.api_token {
+        None => first.api_token.expose(),
+        Some(_) => "$SHIPGATE__BOOTSTRAP__API_TOKEN",
+    };
+    println!(
+        "Shipgate {} made account {} ({}, plan {}).",
+        env!("CARGO_PKG_VERSION"),
+        first.account,
+        made.account_name,
+        made.plan.name()
+    );
+    println!("Its tokens are shown this once:\n");
+    println!("  shipping token  {shipping_token}");
+    println!("  API token       {api_token}\n");
+    println!("Ship a log:\n");
+    println!(
+        "  curl -i \"http://{}/?token={shipping_token}&type=demo\" --data-binary '{{\"message\":\"hello\"}}'\n",
+        reachable(ingest)
+    );
+    println!("List the tokens:\n");
+    println!(
+        "  curl -X POST \"http://{}/v1/log-shipping/tokens/search\" -H \"X-API-TOKEN: {api_token}\" -H \"Content-Type: application/json\" -d '{{}}'\n",
+        reachable(api)
+    );
+}
