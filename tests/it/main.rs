@@ -3,7 +3,15 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
+    clippy::float_cmp,
     reason = "a test may panic, and owns its tasks and its time"
 )]
 
+mod harness;
+
+mod bulk;
+mod crash;
+mod program;
+mod protocols;
+mod reload;
 mod tidy;
