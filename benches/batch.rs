@@ -11,10 +11,7 @@ const LINES: usize = 100;
 
 fn permit() -> Permit {
     let (digest, account) = (TokenDigest::of("bench"), AccountId(1));
-    let retention = Retention {
-        days: 7,
-        bytes_max: None,
-    };
+    let retention = Retention { days: 7, bytes_max: None };
     let mut directory = Directory::default();
     directory.apply(Change::Account(AccountGrant {
         account,
@@ -22,20 +19,15 @@ fn permit() -> Permit {
         rate_bytes_max: None,
         retention,
     }));
-    directory.apply(Change::Token {
-        digest,
-        token: TokenId(1),
-        account,
-    });
+    directory.apply(Change::Token { digest, token: TokenId(1), account });
     directory.admit(&digest).expect("enabled")
 }
 
 /// Realistic lines of several shapes.
 fn shapes() -> Vec<(&'static str, String)> {
     let each = |line: &dyn Fn(usize) -> String| (0..LINES).map(|n| line(n) + "\n").collect::<String>();
-    let stack: String = (0..40)
-        .map(|n| format!("\\n\\tat org.example.Frame{n}.call(Frame{n}.java:{n})"))
-        .collect();
+    let stack: String =
+        (0..40).map(|n| format!("\\n\\tat org.example.Frame{n}.call(Frame{n}.java:{n})")).collect();
     vec![
         (
             "flat",
@@ -73,10 +65,7 @@ fn shapes() -> Vec<(&'static str, String)> {
             "stack traces",
             each(&|n| format!(r#"{{"level":"error","n":{n},"stack":"java.lang.Exception: no{stack}"}}"#)),
         ),
-        (
-            "malformed",
-            each(&|n| format!(r#"{{"level":"info","message":"truncated {n}"#)),
-        ),
+        ("malformed", each(&|n| format!(r#"{{"level":"info","message":"truncated {n}"#))),
     ]
 }
 

@@ -28,17 +28,9 @@ fn token(n: u32) -> Change {
 
 fn directory(tokens: u32) -> Directory {
     let mut directory = Directory::default();
-    let retention = Retention {
-        days: 7,
-        bytes_max: None,
-    };
+    let retention = Retention { days: 7, bytes_max: None };
     for account in (0..=tokens / TOKENS_PER_ACCOUNT).map(AccountId) {
-        let grant = AccountGrant {
-            account,
-            durability: None,
-            rate_bytes_max: None,
-            retention,
-        };
+        let grant = AccountGrant { account, durability: None, rate_bytes_max: None, retention };
         directory.apply(Change::Account(grant));
     }
     (0..tokens).for_each(|n| directory.apply(token(n)));
@@ -47,9 +39,7 @@ fn directory(tokens: u32) -> Directory {
 
 /// Tokens as clients send them, in an order that caches cannot guess.
 fn asked(tokens: u32) -> Vec<String> {
-    (0..4_096u32)
-        .map(|n| text(n.wrapping_mul(2_654_435_761) % tokens))
-        .collect()
+    (0..4_096u32).map(|n| text(n.wrapping_mul(2_654_435_761) % tokens)).collect()
 }
 
 fn admit(c: &mut Criterion) {
@@ -99,9 +89,7 @@ fn churn(current: &Current, tokens: u32, done: &AtomicBool) {
 fn change(directory: &mut Directory, tokens: u32, n: u32) {
     let victim = n / 2 % tokens;
     match n % 2 {
-        0 => directory.apply(Change::Revoke {
-            digest: TokenDigest::of(&text(victim)),
-        }),
+        0 => directory.apply(Change::Revoke { digest: TokenDigest::of(&text(victim)) }),
         _ => directory.apply(token(victim)),
     }
 }

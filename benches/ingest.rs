@@ -21,10 +21,7 @@ const TOKEN: &str = "shipping-token-of-the-benchmark";
 
 fn directory() -> Directory {
     let (digest, account) = (TokenDigest::of(TOKEN), AccountId(1));
-    let retention = Retention {
-        days: 7,
-        bytes_max: None,
-    };
+    let retention = Retention { days: 7, bytes_max: None };
     let mut directory = Directory::default();
     directory.apply(Change::Account(AccountGrant {
         account,
@@ -32,18 +29,12 @@ fn directory() -> Directory {
         rate_bytes_max: None,
         retention,
     }));
-    directory.apply(Change::Token {
-        digest,
-        token: TokenId(1),
-        account,
-    });
+    directory.apply(Change::Token { digest, token: TokenId(1), account });
     directory
 }
 
 fn head() -> request::Parts {
-    let request = hyper::Request::post(format!("/?token={TOKEN}&type=bench"))
-        .body(())
-        .expect("a request");
+    let request = hyper::Request::post(format!("/?token={TOKEN}&type=bench")).body(()).expect("a request");
     request.into_parts().0
 }
 
@@ -59,10 +50,7 @@ fn body(lines: usize) -> Bytes {
 /// A gate with everything behind it, in a folder of its own.
 fn gate(folder: &std::path::Path, durability: &str) -> (Arc<Gate>, Logs) {
     let variables = [
-        (
-            "SHIPGATE__DATA_DIR".to_owned(),
-            folder.to_string_lossy().into_owned(),
-        ),
+        ("SHIPGATE__DATA_DIR".to_owned(), folder.to_string_lossy().into_owned()),
         ("SHIPGATE__JOURNAL__DURABILITY".to_owned(), durability.to_owned()),
     ];
     let config = Config::load(None, variables, GatewayCredential::from_entropy(&[1; 32])).expect("valid");
@@ -77,10 +65,7 @@ fn gate(folder: &std::path::Path, durability: &str) -> (Arc<Gate>, Logs) {
         clock.clone(),
     );
     let (journal, logs) = opened.expect("a fresh folder");
-    (
-        Arc::new(Gate::new(config.gateway, current, journal, metrics, clock)),
-        logs,
-    )
+    (Arc::new(Gate::new(config.gateway, current, journal, metrics, clock)), logs)
 }
 
 fn line(c: &mut Criterion) {

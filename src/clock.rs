@@ -20,9 +20,7 @@ impl Clock {
 
     /// A clock that stands still until [`Self::advance`].
     pub fn manual(unix_ms: u64) -> Self {
-        Self {
-            manual: Some(Arc::new(AtomicU64::new(unix_ms))),
-        }
+        Self { manual: Some(Arc::new(AtomicU64::new(unix_ms))) }
     }
 
     /// Milliseconds since the Unix epoch.

@@ -43,11 +43,7 @@ pub struct Mistakes(pub BTreeSet<String>);
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
-        write!(
-            f,
-            "the configuration has {count} mistake{}",
-            if count == 1 { "" } else { "s" }
-        )?;
+        write!(f, "the configuration has {count} mistake{}", if count == 1 { "" } else { "s" })?;
         self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
     }
 }
@@ -77,22 +73,12 @@ impl Config {
         }
         for (name, value) in environment {
             if let Some(key) = name.strip_prefix(ENV_PREFIX) {
-                set(
-                    &mut settings,
-                    &name,
-                    &key.to_ascii_lowercase(),
-                    &value,
-                    &mut mistakes,
-                );
+                set(&mut settings, &name, &key.to_ascii_lowercase(), &value, &mut mistakes);
             }
         }
         let mut read = Read { settings, mistakes };
         let config = read.config(credential);
-        if read.mistakes.is_empty() {
-            Ok(config)
-        } else {
-            Err(Mistakes(read.mistakes))
-        }
+        if read.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(read.mistakes)) }
     }
 }
 
@@ -163,9 +149,7 @@ impl Read {
                 last_good_after: self.duration("sync.last_good_after_ms", 0),
                 last_good_interval: self.duration("sync.last_good_interval_ms", 0),
             },
-            ops: ops::Config {
-                http: self.address("ops.http"),
-            },
+            ops: ops::Config { http: self.address("ops.http") },
             bootstrap: self.bootstrap(),
             log: self.log(),
             control,
@@ -189,22 +173,18 @@ impl Read {
     }
 
     fn tls(&mut self) -> Option<gateway::tls::Config> {
-        let (certificate, private_key) = (
-            self.text("gateway.tls.certificate"),
-            self.text("gateway.tls.private_key"),
-        );
+        let (certificate, private_key) =
+            (self.text("gateway.tls.certificate"), self.text("gateway.tls.private_key"));
         let https = self.address("gateway.tls.https");
         let reload_interval = self.duration("gateway.tls.reload_interval_ms", 1);
         match (certificate.is_empty(), private_key.is_empty()) {
             (true, true) => return None,
-            (true, false) => self.mistake(
-                "gateway.tls.certificate",
-                "missing beside gateway.tls.private_key",
-            ),
-            (false, true) => self.mistake(
-                "gateway.tls.private_key",
-                "missing beside gateway.tls.certificate",
-            ),
+            (true, false) => {
+                self.mistake("gateway.tls.certificate", "missing beside gateway.tls.private_key")
+            }
+            (false, true) => {
+                self.mistake("gateway.tls.private_key", "missing beside gateway.tls.certificate")
+            }
             (false, false) => {}
         }
         Some(gateway::tls::Config {
@@ -228,10 +208,7 @@ impl Read {
             compression_level: self.level("journal.compression_level"),
             on_corruption: self.choice(
                 "journal.on_corruption",
-                &[
-                    ("refuse", journal::OnCorruption::Fail),
-                    ("skip", journal::OnCorruption::Skip),
-                ],
+                &[("refuse", journal::OnCorruption::Fail), ("skip", journal::OnCorruption::Skip)],
             ),
         }
     }
@@ -271,10 +248,8 @@ impl Read {
     }
 
     fn bootstrap(&mut self) -> Bootstrap {
-        let (api_token, shipping_token) = (
-            self.text("bootstrap.api_token"),
-            self.text("bootstrap.shipping_token"),
-        );
+        let (api_token, shipping_token) =
+            (self.text("bootstrap.api_token"), self.text("bootstrap.shipping_token"));
         let account_name = self.text("bootstrap.account").trim().to_owned();
         if account_name.is_empty() {
             self.mistake("bootstrap.account", "must not be empty");
@@ -296,17 +271,11 @@ impl Read {
             level: self.text("log.level"),
             format: self.choice(
                 "log.format",
-                &[
-                    ("text", telemetry::Format::Text),
-                    ("json", telemetry::Format::Json),
-                ],
+                &[("text", telemetry::Format::Text), ("json", telemetry::Format::Json)],
             ),
         };
         if !log.is_valid() {
-            self.mistake(
-                "log.level",
-                "must be error, warn, info, debug, trace, or directives made of them",
-            );
+            self.mistake("log.level", "must be error, warn, info, debug, trace, or directives made of them");
         }
         log
     }
@@ -322,10 +291,7 @@ impl Read {
     }
 
     fn text(&self, key: &str) -> String {
-        self.value(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+        self.value(key).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     fn number<N: TryFrom<i64> + Default>(&mut self, key: &str, min: i64) -> N {
@@ -351,10 +317,7 @@ impl Read {
     fn address(&mut self, key: &str) -> SocketAddr {
         let text = self.text(key);
         text.parse().unwrap_or_else(|_| {
-            self.mistake(
-                key,
-                &format!("must be an address and a port such as 127.0.0.1:8070, not {text:?}"),
-            );
+            self.mistake(key, &format!("must be an address and a port such as 127.0.0.1:8070, not {text:?}"));
             SocketAddr::from(([127, 0, 0, 1], 0))
         })
     }
@@ -380,9 +343,7 @@ impl Read {
         if text.is_empty() {
             return None;
         }
-        parse(text)
-            .map_err(|error| self.mistake(key, &error.to_string()))
-            .ok()
+        parse(text).map_err(|error| self.mistake(key, &error.to_string())).ok()
     }
 }
 
@@ -394,9 +355,7 @@ mod tests {
     use super::*;
 
     fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
-        let environment = environment
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()));
+        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         let credential = GatewayCredential::from_entropy(&[0; 32]);
         Config::load(Some((Path::new("my.toml"), file)), environment, credential)
     }
@@ -413,10 +372,8 @@ mod tests {
     #[test]
     fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         let file = "data_dir = \"a\"\n[gateway]\nhttp = \"127.0.0.1:1\"\nline_bytes_max = 10\n";
-        let variables = [
-            ("SHIPGATE__GATEWAY__HTTP", "127.0.0.1:2"),
-            ("SHIPGATE__JOURNAL__SEGMENT_BYTES", "1000000"),
-        ];
+        let variables =
+            [("SHIPGATE__GATEWAY__HTTP", "127.0.0.1:2"), ("SHIPGATE__JOURNAL__SEGMENT_BYTES", "1000000")];
         let config = load(file, &variables).unwrap();
         assert_eq!(config.gateway.http.port(), 2);
         assert_eq!(config.gateway.line_bytes_max, 10);
@@ -437,10 +394,7 @@ mod tests {
             ("SHIPGATE__LOG__LEVEL", "shipgate=loud"),
         ];
         let mistakes = load(file, &variables).unwrap_err().0;
-        let keys: Vec<_> = mistakes
-            .iter()
-            .map(|mistake| mistake.split(':').next().unwrap())
-            .collect();
+        let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.split(':').next().unwrap()).collect();
         assert_eq!(
             keys,
             [
@@ -463,10 +417,8 @@ mod tests {
     #[test]
     fn a_secret_is_in_no_mistake() {
         let secret = "not a token, but secret all the same";
-        let variables = [
-            ("SHIPGATE__BOOTSTRAP__API_TOKEN", secret),
-            ("SHIPGATE__CONTROL__TOKEN_KEY", secret),
-        ];
+        let variables =
+            [("SHIPGATE__BOOTSTRAP__API_TOKEN", secret), ("SHIPGATE__CONTROL__TOKEN_KEY", secret)];
         let mistakes = load("", &variables).unwrap_err();
         assert_eq!(mistakes.0.len(), 2);
         assert!(!format!("{mistakes} {mistakes:?}").contains(secret));

@@ -6,10 +6,7 @@
 //! Request -> Credentials -> Permit -> Slot -> Payload -> Batch -> Receipt -> Response
 //! ```
 
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "a test owns its tasks and its time")
-)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test owns its tasks and its time"))]
 
 pub mod config;
 pub mod domain;

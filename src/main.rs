@@ -72,15 +72,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Healthcheck) => {
             let ready = program::block_on(ops::probe(config()?.ops.http))?;
-            println!(
-                "{}",
-                ready.as_ref().map_or_else(|reason| reason.as_str(), |()| "ready")
-            );
-            return Ok(if ready.is_ok() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            });
+            println!("{}", ready.as_ref().map_or_else(|reason| reason.as_str(), |()| "ready"));
+            return Ok(if ready.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Some(Command::Client(command)) => println!("{}", program::block_on(client::run(command))??),
     }
@@ -98,9 +91,5 @@ fn load(file: Option<&PathBuf>) -> anyhow::Result<Config> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
     let file = text.as_ref().map(|(path, text)| (*path, text.as_str()));
-    Ok(Config::load(
-        file,
-        environment,
-        GatewayCredential::from_entropy(&program::entropy()?),
-    )?)
+    Ok(Config::load(file, environment, GatewayCredential::from_entropy(&program::entropy()?))?)
 }

@@ -96,17 +96,11 @@ pub struct AccountCounters {
 }
 
 impl Metrics {
-    #[expect(
-        clippy::new_without_default,
-        reason = "making every series is an act, not a default"
-    )]
+    #[expect(clippy::new_without_default, reason = "making every series is an act, not a default")]
     pub fn new() -> Self {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
-        register(
-            &registry,
-            prometheus::process_collector::ProcessCollector::for_self(),
-        );
+        register(&registry, prometheus::process_collector::ProcessCollector::for_self());
         let make = Maker(&registry);
         Self {
             gateway: GatewayMetrics::new(&make),
@@ -120,9 +114,7 @@ impl Metrics {
 
     /// All series in Prometheus' text format.
     pub fn render(&self) -> String {
-        TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
-            .unwrap_or_default()
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 }
 
@@ -144,15 +136,9 @@ impl GatewayMetrics {
                 "From the request's head to its answer.",
                 SECONDS,
             ),
-            auth: make.counters(
-                "shipgate_gateway_auth_total",
-                "Decisions on shipping tokens.",
-                &["result"],
-            ),
-            in_flight_bytes: make.gauge(
-                "shipgate_gateway_in_flight_bytes",
-                "Bytes reserved by requests not answered yet.",
-            ),
+            auth: make.counters("shipgate_gateway_auth_total", "Decisions on shipping tokens.", &["result"]),
+            in_flight_bytes: make
+                .gauge("shipgate_gateway_in_flight_bytes", "Bytes reserved by requests not answered yet."),
             discarded_lines: make.counters(
                 "shipgate_gateway_discarded_lines_total",
                 "Lines refused, by reason.",
@@ -186,10 +172,7 @@ impl GatewayMetrics {
 impl DirectoryMetrics {
     fn new(make: &Maker<'_>) -> Self {
         Self {
-            revision: make.gauge(
-                "shipgate_directory_revision",
-                "Revision of the directory in force.",
-            ),
+            revision: make.gauge("shipgate_directory_revision", "Revision of the directory in force."),
             age_seconds: make.gauge(
                 "shipgate_directory_age_seconds",
                 "Since the control plane last confirmed the directory.",
@@ -204,10 +187,8 @@ impl DirectoryMetrics {
                 "shipgate_directory_failures_total",
                 "Times the directory's stream failed and was begun anew.",
             ),
-            control_connected: make.gauge(
-                "shipgate_control_connected",
-                "1 while the directory's stream is open.",
-            ),
+            control_connected: make
+                .gauge("shipgate_control_connected", "1 while the directory's stream is open."),
         }
     }
 }
@@ -225,10 +206,8 @@ impl JournalMetrics {
                 "One fdatasync.",
                 SECONDS,
             ),
-            queue_bytes: make.gauge(
-                "shipgate_journal_queue_bytes",
-                "Bytes of batches waiting to be written.",
-            ),
+            queue_bytes: make
+                .gauge("shipgate_journal_queue_bytes", "Bytes of batches waiting to be written."),
             disk_bytes: make.gauge("shipgate_journal_disk_bytes", "Size of the journal's segments."),
             segments: make.gauge("shipgate_journal_segments", "Segments of the journal."),
             written_bytes: make.counter("shipgate_journal_written_bytes_total", "Bytes made durable."),
@@ -256,15 +235,11 @@ impl JournalMetrics {
 impl LogsMetrics {
     fn new(make: &Maker<'_>) -> Self {
         let this = Self {
-            appended_bytes: make.counter(
-                "shipgate_logs_appended_bytes_total",
-                "Bytes appended to accounts' logs.",
-            ),
+            appended_bytes: make
+                .counter("shipgate_logs_appended_bytes_total", "Bytes appended to accounts' logs."),
             sealed_files: make.counter("shipgate_logs_sealed_files_total", "Log files sealed."),
-            expired_files: make.counter(
-                "shipgate_logs_expired_files_total",
-                "Log files dropped by retention.",
-            ),
+            expired_files: make
+                .counter("shipgate_logs_expired_files_total", "Log files dropped by retention."),
             damaged_files: make.counter(
                 "shipgate_logs_damaged_files_total",
                 "Log files found damaged and kept aside, all that is readable rescued.",
@@ -276,19 +251,15 @@ impl LogsMetrics {
             ),
             open_files: make.gauge("shipgate_logs_open_files", "Growing log files held open."),
             disk_bytes: make.gauge("shipgate_logs_disk_bytes", "Size of all accounts' log files."),
-            disk_free_bytes: make.gauge(
-                "shipgate_logs_disk_free_bytes",
-                "Free space where the data is kept.",
-            ),
+            disk_free_bytes: make
+                .gauge("shipgate_logs_disk_free_bytes", "Free space where the data is kept."),
             checkpoint_seconds: make.histogram(
                 "shipgate_logs_checkpoint_duration_seconds",
                 "One checkpoint of all growing files.",
                 SECONDS,
             ),
-            backlog_bytes: make.gauge(
-                "shipgate_logs_backlog_bytes",
-                "Journalled bytes not yet in an account's log.",
-            ),
+            backlog_bytes: make
+                .gauge("shipgate_logs_backlog_bytes", "Journalled bytes not yet in an account's log."),
         };
         for operation in ["append", "checkpoint", "seal", "retain"] {
             this.failures.with_label_values(&[operation]);
@@ -311,10 +282,8 @@ impl ControlMetrics {
                 SECONDS,
                 &["route"],
             ),
-            gateways_connected: make.gauge(
-                "shipgate_control_gateways",
-                "Gateways reading the directory's stream.",
-            ),
+            gateways_connected: make
+                .gauge("shipgate_control_gateways", "Gateways reading the directory's stream."),
         }
     }
 }
@@ -332,33 +301,18 @@ struct Accounts {
 impl Accounts {
     fn new(make: &Maker<'_>) -> Self {
         let vec = |name, help| make.counters(name, help, &["account"]);
-        let received_lines = vec(
-            "shipgate_gateway_received_lines_total",
-            "Lines received, accepted or not.",
-        );
-        let received_bytes = vec(
-            "shipgate_gateway_received_bytes_total",
-            "Bytes received, inflated.",
-        );
+        let received_lines = vec("shipgate_gateway_received_lines_total", "Lines received, accepted or not.");
+        let received_bytes = vec("shipgate_gateway_received_bytes_total", "Bytes received, inflated.");
         let accepted_lines = vec("shipgate_gateway_accepted_lines_total", "Lines acknowledged.");
-        let accepted_bytes = vec(
-            "shipgate_gateway_accepted_bytes_total",
-            "Bytes of acknowledged lines, as stored.",
-        );
+        let accepted_bytes =
+            vec("shipgate_gateway_accepted_bytes_total", "Bytes of acknowledged lines, as stored.");
         let other = AccountCounters {
             received_lines: received_lines.with_label_values(&["other"]),
             received_bytes: received_bytes.with_label_values(&["other"]),
             accepted_lines: accepted_lines.with_label_values(&["other"]),
             accepted_bytes: accepted_bytes.with_label_values(&["other"]),
         };
-        Self {
-            received_lines,
-            received_bytes,
-            accepted_lines,
-            accepted_bytes,
-            known: DashMap::new(),
-            other,
-        }
+        Self { received_lines, received_bytes, accepted_lines, accepted_bytes, known: DashMap::new(), other }
     }
 
     fn get(&self, account: AccountId) -> AccountCounters {
@@ -398,16 +352,11 @@ impl Maker<'_> {
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        self.keep(Histogram::with_opts(
-            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
-        ))
+        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
     }
 
     fn histograms(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> HistogramVec {
-        self.keep(HistogramVec::new(
-            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
-            labels,
-        ))
+        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
     }
 
     fn keep<C: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
@@ -418,9 +367,7 @@ impl Maker<'_> {
 }
 
 fn register(registry: &Registry, collector: impl prometheus::core::Collector + 'static) {
-    registry
-        .register(Box::new(collector))
-        .expect("every series is made once");
+    registry.register(Box::new(collector)).expect("every series is made once");
 }
 
 #[cfg(test)]
@@ -433,14 +380,7 @@ mod tests {
         for account in 0..ACCOUNTS_MAX as u32 + 10 {
             metrics.gateway.account(AccountId(account)).accepted_lines.inc();
         }
-        assert_eq!(
-            metrics.gateway.account(AccountId(u32::MAX)).accepted_lines.get(),
-            10
-        );
-        assert!(
-            metrics
-                .render()
-                .contains(r#"shipgate_gateway_accepted_lines_total{account="other"} 10"#)
-        );
+        assert_eq!(metrics.gateway.account(AccountId(u32::MAX)).accepted_lines.get(), 10);
+        assert!(metrics.render().contains(r#"shipgate_gateway_accepted_lines_total{account="other"} 10"#));
     }
 }

@@ -44,10 +44,7 @@ pub async fn start(
     readiness: Readiness,
     tasks: &Tasks,
 ) -> Result<SocketAddr, OpsError> {
-    let failed = |source| OpsError {
-        address: config.http,
-        source,
-    };
+    let failed = |source| OpsError { address: config.http, source };
     let listener = TcpListener::bind(config.http).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let router = Router::new()
@@ -58,18 +55,13 @@ pub async fn start(
     let stage = tasks.clone();
     tasks.spawn(async move {
         let draining = async move { stage.draining().await };
-        let _ = axum::serve(listener, router)
-            .with_graceful_shutdown(draining)
-            .await;
+        let _ = axum::serve(listener, router).with_graceful_shutdown(draining).await;
     });
     Ok(address)
 }
 
 async fn scrape(State(ops): State<Arc<Ops>>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)],
-        ops.metrics.render(),
-    )
+    ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], ops.metrics.render())
 }
 
 async fn ready(State(ops): State<Arc<Ops>>) -> (StatusCode, String) {
@@ -83,9 +75,7 @@ async fn ready(State(ops): State<Arc<Ops>>) -> (StatusCode, String) {
 pub async fn probe(address: SocketAddr) -> Result<(), String> {
     use hyper_util::client::legacy::Client;
     use hyper_util::rt::TokioExecutor;
-    let uri = format!("http://{address}/readyz")
-        .parse()
-        .map_err(|_| String::from("no such address"))?;
+    let uri = format!("http://{address}/readyz").parse().map_err(|_| String::from("no such address"))?;
     let client = Client::builder(TokioExecutor::new()).build_http::<http_body_util::Empty<bytes::Bytes>>();
     let answer = tokio::time::timeout(PROBE_TIMEOUT, client.get(uri)).await;
     match answer {

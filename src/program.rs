@@ -4,6 +4,7 @@
 //! the logs last, so that what was acknowledged is in its account's log before the program ends.
 
 use anyhow::Context;
+use rustix::fs::Mode;
 use shipgate::clock::Clock;
 use shipgate::config::Config;
 use shipgate::control;
@@ -24,10 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "ending without draining is what was asked for"
-)]
+#[expect(clippy::disallowed_methods, reason = "ending without draining is what was asked for")]
 fn end_at_once() -> ! {
     std::process::exit(EXIT_IMPATIENT)
 }
@@ -41,6 +39,8 @@ const EXIT_IMPATIENT: i32 = 130;
 /// Runs until a signal ends it.
 pub fn run(config: Config) -> anyhow::Result<()> {
     telemetry::start(&config.log);
+    // Logs and keys are their owner's: nothing made from here on can be read by others.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot create the data folder {}", config.data_dir.display()))?;
     let _lock = lock(&config)?;
@@ -114,35 +114,21 @@ impl Program {
         let ops_address = ops::start(&config.ops, Arc::clone(&metrics), readiness, &ops.tasks())
             .await
             .context("cannot serve metrics and health")?;
-        let store = control::open_store(&config.control, clock.clone())
-            .await
-            .context("cannot open the store")?;
-        let first_start = bootstrap(&store, config.bootstrap.clone())
-            .await
-            .context("cannot make the first account")?;
+        let store =
+            control::open_store(&config.control, clock.clone()).await.context("cannot open the store")?;
+        let first_start =
+            bootstrap(&store, config.bootstrap.clone()).await.context("cannot make the first account")?;
         let control_address = control::start(&config.control, store, Arc::clone(&metrics), control.tasks())
             .await
             .context("cannot start the control plane")?;
         let (journal, logs) = open_logs(&config, &current, &metrics, &clock).await?;
 
         config.sync.control_url = format!("http://{}", reachable(control_address)).parse()?;
-        sync::start(
-            config.sync.clone(),
-            current.clone(),
-            Arc::clone(&metrics),
-            clock.clone(),
-            &sync.tasks(),
-        );
+        sync::start(config.sync.clone(), current.clone(), Arc::clone(&metrics), clock.clone(), &sync.tasks());
         // Who posts the moment the port opens should not meet a gateway without tokens.
         let mut revisions = current.revisions();
         let _ = tokio::time::timeout(STAGE_DEADLINE, revisions.wait_for(Option::is_some)).await;
-        let gate = Arc::new(Gate::new(
-            config.gateway.clone(),
-            current,
-            journal,
-            metrics,
-            clock,
-        ));
+        let gate = Arc::new(Gate::new(config.gateway.clone(), current, journal, metrics, clock));
         let addresses = listener::start(gate, &listener.tasks()).context("cannot serve ingest")?;
 
         if let Some(first_start) = first_start {
@@ -156,15 +142,7 @@ impl Program {
         println!("ops     http://{ops_address}");
         println!("data    {}", config.data_dir.display());
         let drain_timeout = config.gateway.drain_timeout;
-        Ok(Self {
-            drain_timeout,
-            draining,
-            ops,
-            control,
-            sync,
-            listener,
-            logs,
-        })
+        Ok(Self { drain_timeout, draining, ops, control, sync, listener, logs })
     }
 
     /// Ends every stage. What does not end in time is said; the logs are closed in any case.
@@ -204,13 +182,11 @@ async fn asked_to_stop() -> anyhow::Result<()> {
 /// Not ready before the first directory, nor while stopping.
 fn readiness(draining: &Arc<AtomicBool>, current: &Current) -> ops::Readiness {
     let (draining, current) = (Arc::clone(draining), current.clone());
-    Arc::new(
-        move || match (draining.load(Ordering::Relaxed), current.is_ready()) {
-            (true, _) => Some("stopping"),
-            (false, false) => Some("no directory of tokens yet"),
-            (false, true) => None,
-        },
-    )
+    Arc::new(move || match (draining.load(Ordering::Relaxed), current.is_ready()) {
+        (true, _) => Some("stopping"),
+        (false, false) => Some("no directory of tokens yet"),
+        (false, true) => None,
+    })
 }
 
 /// Opens journal and logs, which brings what a crash left in the journal into the logs first.
@@ -220,18 +196,12 @@ async fn open_logs(
     metrics: &Arc<Metrics>,
     clock: &Clock,
 ) -> anyhow::Result<(Journal, Logs)> {
-    let (logs, journal, metrics, clock) = (
-        config.logs.clone(),
-        config.journal.clone(),
-        Arc::clone(metrics),
-        clock.clone(),
-    );
+    let (logs, journal, metrics, clock) =
+        (config.logs.clone(), config.journal.clone(), Arc::clone(metrics), clock.clone());
     let accounts = current.clone();
     let retention = Arc::new(move |account| Some(accounts.account(account)?.retention));
     let open = move || Logs::open(logs, journal, Arc::new(OsDisk), retention, metrics, clock);
-    tokio::task::spawn_blocking(open)
-        .await?
-        .context("cannot open the journal and the logs")
+    tokio::task::spawn_blocking(open).await?.context("cannot open the journal and the logs")
 }
 
 /// Where this machine reaches what listens on `address`.

@@ -65,19 +65,11 @@ impl Shutdown {
     pub fn new() -> Self {
         let (drain, draining) = watch::channel(false);
         let (alive, ended) = mpsc::channel(1);
-        Self {
-            drain,
-            draining,
-            alive,
-            ended,
-        }
+        Self { drain, draining, alive, ended }
     }
 
     pub fn tasks(&self) -> Tasks {
-        Tasks {
-            draining: self.draining.clone(),
-            alive: self.alive.downgrade(),
-        }
+        Tasks { draining: self.draining.clone(), alive: self.alive.downgrade() }
     }
 
     /// Tells every task to finish, without waiting.
@@ -87,12 +79,7 @@ impl Shutdown {
 
     /// Tells every task to finish and waits for them, and for those that they start meanwhile.
     pub async fn drain(self, deadline: Duration) -> Result<(), DeadlinePassed> {
-        let Self {
-            drain,
-            alive,
-            mut ended,
-            ..
-        } = self;
+        let Self { drain, alive, mut ended, .. } = self;
         drain.send_replace(true);
         drop(alive);
         match tokio::time::timeout(deadline, ended.recv()).await {

@@ -38,11 +38,7 @@ pub enum Message {
     /// The snapshot is whole if this is the CRC-32C of its lines.
     SnapshotEnd { crc32c: u32 },
     /// What one transaction of the control plane changed. `at_ms`: when it was committed, Unix milliseconds.
-    Delta {
-        revision: u64,
-        at_ms: u64,
-        changes: Vec<Change>,
-    },
+    Delta { revision: u64, at_ms: u64, changes: Vec<Change> },
     /// Nothing new; the stream lives.
     Heartbeat { revision: u64 },
 }

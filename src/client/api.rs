@@ -30,18 +30,11 @@ impl Api {
             Some(("https", _)) => return Err(ClientError::Https(url)),
             _ => return Err(ClientError::MalformedUrl(url)),
         }
-        let secret = connection
-            .api_token
-            .as_ref()
-            .filter(|secret| !secret.0.is_empty());
+        let secret = connection.api_token.as_ref().filter(|secret| !secret.0.is_empty());
         let secret = secret.ok_or(ClientError::NoApiToken)?;
         let mut api_token = HeaderValue::from_str(&secret.0).map_err(|_| ClientError::MalformedApiToken)?;
         api_token.set_sensitive(true);
-        Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            url,
-            api_token,
-        })
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build_http(), url, api_token })
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, ClientError> {
@@ -79,20 +72,11 @@ impl Api {
     }
 
     async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Value, ClientError> {
-        let unreachable = |source| ClientError::Unreachable {
-            url: self.url.clone(),
-            source,
-        };
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| unreachable(error.into()))?;
+        let unreachable = |source| ClientError::Unreachable { url: self.url.clone(), source };
+        let response = self.client.request(request).await.map_err(|error| unreachable(error.into()))?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(unreachable)?;
+        let body =
+            Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(unreachable)?;
         let answer: Value = serde_json::from_slice(&body.to_bytes()).map_err(|_| self.not_shipgate())?;
         if status.is_success() {
             return Ok(answer);

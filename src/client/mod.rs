@@ -95,12 +95,7 @@ enum AccountAction {
 #[derive(Debug, Args)]
 struct Connection {
     /// Where the control plane's API listens
-    #[arg(
-        long,
-        global = true,
-        env = "SHIPGATE_URL",
-        default_value = "http://127.0.0.1:8072"
-    )]
+    #[arg(long, global = true, env = "SHIPGATE_URL", default_value = "http://127.0.0.1:8072")]
     url: String,
     /// The account's API token. Safer in the environment: other users of a machine can read command lines
     #[arg(long, global = true, env = "SHIPGATE_API_TOKEN", hide_env_values = true)]
@@ -141,10 +136,7 @@ pub enum ClientError {
         "no control plane answers at {url}: is it running, and is that the address it listens on? \
          (set SHIPGATE_URL or --url)"
     )]
-    Unreachable {
-        url: String,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Unreachable { url: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{0} took too long to answer: the change may or may not have happened, list to see")]
     TimedOut(String),
     #[error("{0} answers, but not as a Shipgate control plane does: is that its API's address?")]
@@ -188,20 +180,16 @@ async fn tokens(TokenCommand { action, connection }: TokenCommand) -> Result<Str
     let answer = match action {
         TokenAction::List => Value::Array(all_tokens(&api).await?),
         TokenAction::Create { name, disabled } => {
-            api.post(TOKENS, &json!({ "name": name, "enabled": !disabled }))
-                .await?
+            api.post(TOKENS, &json!({ "name": name, "enabled": !disabled })).await?
         }
         TokenAction::Rename { token, name } => {
-            api.put(&path_of(&api, &token).await?, &json!({ "name": name }))
-                .await?
+            api.put(&path_of(&api, &token).await?, &json!({ "name": name })).await?
         }
         TokenAction::Enable { token } => {
-            api.put(&path_of(&api, &token).await?, &json!({ "enabled": true }))
-                .await?
+            api.put(&path_of(&api, &token).await?, &json!({ "enabled": true })).await?
         }
         TokenAction::Disable { token } => {
-            api.put(&path_of(&api, &token).await?, &json!({ "enabled": false }))
-                .await?
+            api.put(&path_of(&api, &token).await?, &json!({ "enabled": false })).await?
         }
         TokenAction::Delete { token } => api.delete(&path_of(&api, &token).await?).await?,
     };
@@ -214,21 +202,13 @@ async fn accounts(AccountCommand { action, connection }: AccountCommand) -> Resu
         AccountAction::List => Ok(show(&connection, &api.get(ACCOUNTS).await?, table::accounts)),
         AccountAction::Create { name, retention_days } => {
             let new = json!({ "accountName": name, "retentionDays": retention_days });
-            Ok(show(
-                &connection,
-                &api.post(ACCOUNTS, &new).await?,
-                table::created_account,
-            ))
+            Ok(show(&connection, &api.post(ACCOUNTS, &new).await?, table::created_account))
         }
     }
 }
 
 fn show(connection: &Connection, answer: &Value, table: impl Fn(&Value) -> String) -> String {
-    if connection.json {
-        format!("{answer:#}")
-    } else {
-        table(answer)
-    }
+    if connection.json { format!("{answer:#}") } else { table(answer) }
 }
 
 async fn all_tokens(api: &Api) -> Result<Vec<Value>, ClientError> {
@@ -253,10 +233,7 @@ async fn path_of(api: &Api, text: &str) -> Result<String, ClientError> {
     let tokens = all_tokens(api).await?;
     let id_of = |token: &Value| token["id"].as_u64();
     let by_id = tokens.iter().filter_map(id_of).find(|id| id.to_string() == text);
-    let by_name = tokens
-        .iter()
-        .find(|token| token["name"] == text.trim())
-        .and_then(id_of);
+    let by_name = tokens.iter().find(|token| token["name"] == text.trim()).and_then(id_of);
     match (by_id, by_name) {
         (Some(id), Some(other)) if id != other => Err(ClientError::Ambiguous(text.to_owned(), other)),
         (Some(id), _) | (None, Some(id)) => Ok(format!("{TOKENS}/{id}")),

@@ -38,9 +38,7 @@ pub(super) fn accounts(answer: &Value) -> String {
 pub(super) fn created_account(answer: &Value) -> String {
     let header = ["ID", "SHIPPING TOKEN", "API TOKEN"];
     let table = table(&header, answer, |account| {
-        ["accountId", "accountToken", "apiToken"]
-            .map(|key| text(&account[key]))
-            .to_vec()
+        ["accountId", "accountToken", "apiToken"].map(|key| text(&account[key])).to_vec()
     });
     format!("{table}\nKeep the API token: it is not shown again.")
 }
@@ -53,10 +51,8 @@ fn table(header: &[&str], answer: &Value, row: impl Fn(&Value) -> Vec<String>) -
         one => table.add_row(row(one)),
     };
     // Every cell stands between two spaces.
-    let lines: Vec<_> = table
-        .lines()
-        .map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned())
-        .collect();
+    let lines: Vec<_> =
+        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
     lines.join("\n")
 }
 
@@ -70,7 +66,5 @@ fn text(value: &Value) -> String {
 
 /// Seconds since the Unix epoch, as a date and time.
 fn instant(value: &Value) -> String {
-    value.as_f64().map_or("-".to_owned(), |seconds| {
-        rfc3339_millis((seconds * 1_000.0).round() as u64)
-    })
+    value.as_f64().map_or("-".to_owned(), |seconds| rfc3339_millis((seconds * 1_000.0).round() as u64))
 }

@@ -54,15 +54,8 @@ impl Server {
         };
         let first = bootstrap(&store, wanted).await.unwrap().unwrap();
         let shutdown = Shutdown::new();
-        let address = start(&config, store, Arc::new(Metrics::new()), shutdown.tasks())
-            .await
-            .unwrap();
-        Self {
-            _folder: folder,
-            _shutdown: shutdown,
-            url: format!("http://{address}/"),
-            first,
-        }
+        let address = start(&config, store, Arc::new(Metrics::new()), shutdown.tasks()).await.unwrap();
+        Self { _folder: folder, _shutdown: shutdown, url: format!("http://{address}/"), first }
     }
 
     async fn run(&self, line: &[&str]) -> Result<String, ClientError> {
@@ -89,55 +82,29 @@ fn told(answer: Result<String, ClientError>) -> (u8, String) {
 async fn tokens_are_managed_by_name_or_id() {
     let server = Server::start().await;
     let printed = server.run(&["token", "create", "apac prod"]).await.unwrap();
-    assert!(
-        printed.starts_with("ID ") && printed.contains("1000001  apac prod  yes"),
-        "{printed}"
-    );
-    assert_eq!(
-        server.json(&["token", "create", "spare", "--disabled"]).await["enabled"],
-        false
-    );
+    assert!(printed.starts_with("ID ") && printed.contains("1000001  apac prod  yes"), "{printed}");
+    assert_eq!(server.json(&["token", "create", "spare", "--disabled"]).await["enabled"], false);
     assert_eq!(server.json(&["token", "enable", "spare"]).await["enabled"], true);
-    assert_eq!(
-        server.json(&["token", "disable", "1000002"]).await["enabled"],
-        false
-    );
-    assert_eq!(
-        server.json(&["token", "rename", "spare", "emea"]).await["name"],
-        "emea"
-    );
+    assert_eq!(server.json(&["token", "disable", "1000002"]).await["enabled"], false);
+    assert_eq!(server.json(&["token", "rename", "spare", "emea"]).await["name"], "emea");
     assert_eq!(server.json(&["token", "delete", "emea"]).await["id"], 1_000_002);
     let list = server.run(&["token", "list"]).await.unwrap();
     assert_eq!(list.lines().count(), 3, "{list}");
     assert!(list.contains(server.first.shipping_token.expose()), "{list}");
-    let ids: Vec<_> = server
-        .json(&["token", "list"])
-        .await
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|t| t["id"].clone())
-        .collect();
+    let ids: Vec<_> =
+        server.json(&["token", "list"]).await.as_array().unwrap().iter().map(|t| t["id"].clone()).collect();
     assert_eq!(ids, [1_000_000, 1_000_001]);
 }
 
 #[tokio::test]
 async fn accounts_are_created_and_listed() {
     let server = Server::start().await;
-    let created = server
-        .json(&["account", "create", "team", "--retention-days", "30"])
-        .await;
+    let created = server.json(&["account", "create", "team", "--retention-days", "30"]).await;
     let sub = created["apiToken"].as_str().unwrap();
     let printed = server.run_with(&["token", "list"], sub).await.unwrap();
-    assert!(
-        printed.contains(created["accountToken"].as_str().unwrap()),
-        "{printed}"
-    );
+    assert!(printed.contains(created["accountToken"].as_str().unwrap()), "{printed}");
     let printed = server.run(&["account", "list"]).await.unwrap();
-    assert!(
-        printed.contains("team") && printed.contains("30 days"),
-        "{printed}"
-    );
+    assert!(printed.contains("team") && printed.contains("30 days"), "{printed}");
     let (code, text) = told(server.run_with(&["account", "list"], sub).await);
     assert!(code == 1 && text.contains("main account's"), "{text}");
     let printed = server.run(&["account", "create", "crew"]).await.unwrap();
@@ -149,29 +116,16 @@ async fn refusals_say_why() {
     let server = Server::start().await;
     for (line, part) in [
         (&["token", "delete", "default"][..], "only log shipping token"),
-        (
-            &["token", "create", "default"],
-            "another log shipping token with this name",
-        ),
+        (&["token", "create", "default"], "another log shipping token with this name"),
         (&["token", "create", " "], "must not be empty"),
-        (
-            &["token", "disable", "nobody"],
-            "no log shipping token with the id or name nobody",
-        ),
+        (&["token", "disable", "nobody"], "no log shipping token with the id or name nobody"),
         (&["account", "create", "main"], "another account with this name"),
     ] {
         let (code, text) = told(server.run(line).await);
         assert!(code == 1 && text.contains(part), "{line:?}: {text}");
     }
-    let (code, text) = told(
-        server
-            .run_with(&["token", "list"], "wrong-wrong-wrong-wrong")
-            .await,
-    );
-    assert!(
-        code == 1 && text.contains("not accepted") && !text.contains("wrong-wrong"),
-        "{text}"
-    );
+    let (code, text) = told(server.run_with(&["token", "list"], "wrong-wrong-wrong-wrong").await);
+    assert!(code == 1 && text.contains("not accepted") && !text.contains("wrong-wrong"), "{text}");
 }
 
 #[tokio::test]
@@ -180,35 +134,20 @@ async fn a_name_that_is_another_ones_id_is_ambiguous() {
     server.run(&["token", "create", "1000000"]).await.unwrap();
     let (code, text) = told(server.run(&["token", "disable", "1000000"]).await);
     assert!(code == 1 && text.contains("1000001"), "{text}");
-    server
-        .run(&["token", "rename", "1000001", "plain"])
-        .await
-        .unwrap();
+    server.run(&["token", "rename", "1000001", "plain"]).await.unwrap();
     server.run(&["token", "disable", "1000000"]).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_wrong_address_is_explained() {
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for (url, code, part) in [
         (format!("http://{free}"), 1, "is it running"),
         ("https://logs.example".to_owned(), 2, "https is not supported yet"),
         ("127.0.0.1:8072".to_owned(), 2, "not an address"),
         ("".to_owned(), 2, "not an address"),
     ] {
-        let command = parse(&[
-            "token",
-            "list",
-            "--url",
-            &url,
-            "--api-token",
-            "a-well-formed-token",
-        ])
-        .unwrap();
+        let command = parse(&["token", "list", "--url", &url, "--api-token", "a-well-formed-token"]).unwrap();
         let (got, text) = told(run(command).await);
         assert!(got == code && text.contains(part), "{url}: {text}");
     }
@@ -224,11 +163,7 @@ async fn a_missing_api_token_is_explained() {
 
 #[test]
 fn commands_are_checked_and_show_no_secret() {
-    for line in [
-        &["token"][..],
-        &["token", "create"],
-        &["account", "create", "a", "--retention-days", "x"],
-    ] {
+    for line in [&["token"][..], &["token", "create"], &["account", "create", "a", "--retention-days", "x"]] {
         assert!(parse(line).is_err(), "{line:?}");
     }
     let command = parse(&["token", "--api-token", "abcdefghijklmnop", "list"]).unwrap();

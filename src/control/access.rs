@@ -79,10 +79,7 @@ impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
-        let secret = parts
-            .headers
-            .get("x-api-token")
-            .and_then(|value| value.to_str().ok());
+        let secret = parts.headers.get("x-api-token").and_then(|value| value.to_str().ok());
         let digest = TokenDigest::of(secret.ok_or(ApiError::Forbidden)?.trim());
         let known = app.0.store.authenticate(&digest).await.map_err(ApiError::Fault)?;
         let identity = known.ok_or(ApiError::Forbidden)?;
@@ -105,11 +102,7 @@ impl FromRequestParts<App> for MainAdmin {
 
     async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
         let admin = Admin::from_request_parts(parts, app).await?;
-        if admin.main {
-            Ok(Self(admin))
-        } else {
-            Err(ApiError::Forbidden)
-        }
+        if admin.main { Ok(Self(admin)) } else { Err(ApiError::Forbidden) }
     }
 }
 
@@ -117,13 +110,8 @@ impl FromRequestParts<App> for Gateway {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
-        let value = parts
-            .headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let (scheme, secret) = value
-            .and_then(|value| value.split_once(' '))
-            .ok_or(ApiError::Forbidden)?;
+        let value = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let (scheme, secret) = value.and_then(|value| value.split_once(' ')).ok_or(ApiError::Forbidden)?;
         let sent = TokenDigest::of(secret.trim());
         let same =
             aws_lc_rs::constant_time::verify_slices_are_equal(sent.as_bytes(), app.0.credential.as_bytes());

@@ -46,15 +46,8 @@ pub(super) async fn whoami_v1(admin: Admin) -> Result<Json<Identity>, ApiError> 
 }
 
 async fn whoami(admin: Admin) -> Result<Json<Identity>, ApiError> {
-    let account = admin
-        .store
-        .account(admin.account)
-        .await
-        .map_err(ApiError::of(Area::Accounts))?;
-    Ok(Json(Identity {
-        account_name: account.settings.name,
-        account_id: account.id.0,
-    }))
+    let account = admin.store.account(admin.account).await.map_err(ApiError::of(Area::Accounts))?;
+    Ok(Json(Identity { account_name: account.settings.name, account_id: account.id.0 }))
 }
 
 /// What a 200 to this account's shippers promises: `written` survives the end of the process, `synced` a power cut.
@@ -141,20 +134,10 @@ pub(super) struct Settings {
     )
 )]
 pub(super) async fn settings(admin: Admin) -> Result<Json<Settings>, ApiError> {
-    let account = admin
-        .store
-        .account(admin.account)
-        .await
-        .map_err(ApiError::of(Area::Accounts))?;
-    let default_token = admin
-        .store
-        .default_token(admin.account)
-        .await
-        .map_err(ApiError::of(Area::Accounts))?;
-    Ok(Json(Settings {
-        account: account.into(),
-        default_token: default_token.into(),
-    }))
+    let account = admin.store.account(admin.account).await.map_err(ApiError::of(Area::Accounts))?;
+    let default_token =
+        admin.store.default_token(admin.account).await.map_err(ApiError::of(Area::Accounts))?;
+    Ok(Json(Settings { account: account.into(), default_token: default_token.into() }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -213,10 +196,7 @@ pub(super) async fn create(
         rate_bytes_max: new.ingest_bytes_per_second_max,
     };
     let secrets = random_secrets()?;
-    let account = admin
-        .store
-        .create_sub_account(admin.account, settings, secrets.clone(), &admin.by)
-        .await;
+    let account = admin.store.create_sub_account(admin.account, settings, secrets.clone(), &admin.by).await;
     let account = account.map_err(ApiError::of(Area::Accounts))?;
     Ok(Json(CreatedAccount {
         account_id: account.id.0,
@@ -235,11 +215,7 @@ pub(super) async fn create(
     )
 )]
 pub(super) async fn list(MainAdmin(admin): MainAdmin) -> Result<Json<Vec<AccountObject>>, ApiError> {
-    let accounts = admin
-        .store
-        .accounts(admin.account)
-        .await
-        .map_err(ApiError::of(Area::Accounts))?;
+    let accounts = admin.store.accounts(admin.account).await.map_err(ApiError::of(Area::Accounts))?;
     Ok(Json(accounts.into_iter().map(Into::into).collect()))
 }
 
@@ -256,9 +232,7 @@ pub(super) async fn list(MainAdmin(admin): MainAdmin) -> Result<Json<Vec<Account
 )]
 pub(super) async fn show(MainAdmin(admin): MainAdmin, id: PathId) -> Result<Json<AccountObject>, ApiError> {
     let account = admin.store.account_under(admin.account, id.account()?).await;
-    account
-        .map(|account| Json(account.into()))
-        .map_err(ApiError::of(Area::Accounts))
+    account.map(|account| Json(account.into())).map_err(ApiError::of(Area::Accounts))
 }
 
 /// Missing fields are left as they are; `null` takes a bound away.
@@ -307,11 +281,6 @@ pub(super) async fn update(
         durability: change.durability.map(|durability| durability.map(Into::into)),
         rate_bytes_max: change.ingest_bytes_per_second_max,
     };
-    let account = admin
-        .store
-        .update_account(admin.account, id.account()?, update, &admin.by)
-        .await;
-    account
-        .map(|account| Json(account.into()))
-        .map_err(ApiError::of(Area::Accounts))
+    let account = admin.store.update_account(admin.account, id.account()?, update, &admin.by).await;
+    account.map(|account| Json(account.into())).map_err(ApiError::of(Area::Accounts))
 }

@@ -92,22 +92,13 @@ pub(super) async fn trail(admin: Admin, Asked(stretch): Asked<Stretch>) -> Resul
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(ApiError::Malformed(format!("limit is between 1 and {LIMIT_MAX}")));
     }
-    if stretch
-        .cursor
-        .is_some_and(|cursor| i64::try_from(cursor).is_err())
-    {
+    if stretch.cursor.is_some_and(|cursor| i64::try_from(cursor).is_err()) {
         return Err(ApiError::Malformed("cursor is no nextCursor".to_owned()));
     }
     // One more than asked for tells whether there is another page.
-    let found = admin
-        .store
-        .audit_trail(admin.account, stretch.cursor, limit + 1)
-        .await;
-    let mut entries: Vec<Entry> = found
-        .map_err(ApiError::of(Area::Request))?
-        .into_iter()
-        .map(Entry::from)
-        .collect();
+    let found = admin.store.audit_trail(admin.account, stretch.cursor, limit + 1).await;
+    let mut entries: Vec<Entry> =
+        found.map_err(ApiError::of(Area::Request))?.into_iter().map(Entry::from).collect();
     let more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
     let next_cursor = entries.last().filter(|_| more).map(|entry| entry.id);

@@ -61,26 +61,16 @@ pub(super) async fn stream(gateway: Gateway, Asked(position): Asked<Position>) -
     let tasks = gateway.tasks.clone();
     tasks.spawn(async move {
         let _connected = Connected::new(gateway.metrics);
-        let mut stream = Stream {
-            store: gateway.store,
-            tasks: gateway.tasks,
-            lines,
-        };
+        let mut stream = Stream { store: gateway.store, tasks: gateway.tasks, lines };
         match stream.run(position).await {
             Ok(()) | Err(Ended::Gone) => {}
             Err(Ended::Fault(fault)) => {
                 let cause = chain(&fault);
-                tracing::error!(
-                    cause,
-                    "a gateway's directory stream failed; the gateway will ask again"
-                );
+                tracing::error!(cause, "a gateway's directory stream failed; the gateway will ask again");
             }
         }
     });
-    let headers = [
-        (CONTENT_TYPE, "application/x-ndjson"),
-        (CACHE_CONTROL, "no-store"),
-    ];
+    let headers = [(CONTENT_TYPE, "application/x-ndjson"), (CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(Chunks(body))).into_response())
 }
 
@@ -106,10 +96,7 @@ struct Stream {
 impl Stream {
     async fn run(&mut self, position: Position) -> Result<(), Ended> {
         let mut latest = self.store.latest_revision();
-        let hello = Message::Hello {
-            version: wire::VERSION,
-            store: self.store.id().to_owned(),
-        };
+        let hello = Message::Hello { version: wire::VERSION, store: self.store.id().to_owned() };
         self.push(lines_of(&[hello])).await?;
         let mut revision = match self.catch_up(&position).await? {
             Some(revision) => revision,
@@ -159,10 +146,7 @@ impl Stream {
 
     async fn send_snapshot(&self) -> Result<u64, Ended> {
         let Snapshot { revision, changes } = self.store.snapshot().await?;
-        let begin = Message::Snapshot {
-            revision,
-            changes: changes.len() as u64,
-        };
+        let begin = Message::Snapshot { revision, changes: changes.len() as u64 };
         self.push(lines_of(&[begin])).await?;
         let mut crc32c = 0;
         let mut chunk = Vec::with_capacity(CHUNK_BYTES * 2);
@@ -235,8 +219,6 @@ impl hyper::body::Body for Chunks {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0
-            .poll_recv(context)
-            .map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 }

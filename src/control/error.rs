@@ -139,19 +139,13 @@ impl ApiError {
             parameters: json!({}),
         };
         match self {
-            Self::Forbidden => told(
-                StatusCode::FORBIDDEN,
-                Area::Request,
-                "FORBIDDEN",
-                "Insufficient privileges",
-            ),
+            Self::Forbidden => {
+                told(StatusCode::FORBIDDEN, Area::Request, "FORBIDDEN", "Insufficient privileges")
+            }
             Self::NotFound(area) => told(StatusCode::NOT_FOUND, *area, "NOT_FOUND", area.nothing_found()),
-            Self::NoSuchPath => told(
-                StatusCode::NOT_FOUND,
-                Area::Request,
-                "NO_SUCH_PATH",
-                "There is no such path",
-            ),
+            Self::NoSuchPath => {
+                told(StatusCode::NOT_FOUND, Area::Request, "NO_SUCH_PATH", "There is no such path")
+            }
             Self::NoSuchMethod => told(
                 StatusCode::METHOD_NOT_ALLOWED,
                 Area::Request,
@@ -182,12 +176,7 @@ impl ApiError {
             ),
             Self::Refused(area, refusal) => Told {
                 parameters: parameters_of(*refusal),
-                ..told(
-                    StatusCode::BAD_REQUEST,
-                    *area,
-                    code_of(*refusal),
-                    &refusal.to_string(),
-                )
+                ..told(StatusCode::BAD_REQUEST, *area, code_of(*refusal), &refusal.to_string())
             },
             Self::Fault(_) | Self::Random(_) | Self::Crashed => told(
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -72,20 +72,12 @@ pub(super) async fn exchange(State(app): State<App>, request: Request, next: Nex
         response.headers_mut().insert("x-request-id", value);
     }
     if !clean {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let seconds = began.elapsed().as_secs_f64();
     let control = &app.metrics().control;
-    control
-        .requests
-        .with_label_values(&[route.as_str(), response.status().as_str()])
-        .inc();
-    control
-        .request_seconds
-        .with_label_values(&[route.as_str()])
-        .observe(seconds);
+    control.requests.with_label_values(&[route.as_str(), response.status().as_str()]).inc();
+    control.request_seconds.with_label_values(&[route.as_str()]).observe(seconds);
     log(&method, &route, &response, failure.as_deref(), id, seconds);
     response
 }
@@ -124,11 +116,7 @@ async fn read(mut body: Body, bytes_max: usize) -> (Arrived, bool) {
             whole.extend_from_slice(&data);
         }
     }
-    let arrived = if received <= bytes_max {
-        Arrived::Whole(whole.into())
-    } else {
-        too_large
-    };
+    let arrived = if received <= bytes_max { Arrived::Whole(whole.into()) } else { too_large };
     (arrived, true)
 }
 

@@ -49,20 +49,12 @@ pub async fn bootstrap(store: &Store, bootstrap: Bootstrap) -> Result<Option<Fir
     }
     let settings = AccountSettings {
         name: bootstrap.account_name,
-        retention: Retention {
-            days: RETENTION_DAYS_DEFAULT,
-            bytes_max: None,
-        },
+        retention: Retention { days: RETENTION_DAYS_DEFAULT, bytes_max: None },
         durability: None,
         rate_bytes_max: None,
     };
-    let by = By {
-        actor: "bootstrap".to_owned(),
-        ..By::default()
-    };
-    let account = store
-        .create_first_account(bootstrap.plan, settings, secrets.clone(), &by)
-        .await?;
+    let by = By { actor: "bootstrap".to_owned(), ..By::default() };
+    let account = store.create_first_account(bootstrap.plan, settings, secrets.clone(), &by).await?;
     Ok(account.map(|account| FirstStart {
         account: account.id,
         shipping_token: secrets.shipping_token,

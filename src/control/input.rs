@@ -26,9 +26,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Body<T> {
             Some(Arrived::Whole(bytes)) => serde_json::from_slice(bytes).map(Self).map_err(|error| {
                 ApiError::Malformed(format!("The body is not what this call takes: {error}"))
             }),
-            Some(Arrived::TooLarge { bytes_max }) => Err(ApiError::TooLarge {
-                bytes_max: *bytes_max,
-            }),
+            Some(Arrived::TooLarge { bytes_max }) => Err(ApiError::TooLarge { bytes_max: *bytes_max }),
             Some(Arrived::Late) | None => Err(ApiError::Late),
         }
     }
@@ -52,9 +50,7 @@ pub(super) struct PathId(Option<u32>);
 
 impl PathId {
     pub(super) fn token(&self) -> Result<TokenId, ApiError> {
-        self.0
-            .map(TokenId)
-            .ok_or(ApiError::NotFound(Area::LogShippingTokens))
+        self.0.map(TokenId).ok_or(ApiError::NotFound(Area::LogShippingTokens))
     }
 
     pub(super) fn account(&self) -> Result<AccountId, ApiError> {
@@ -77,9 +73,7 @@ pub(super) struct Flag(pub bool);
 
 /// How the API's description shows a [`Flag`] that may be missing.
 pub(super) fn flag() -> RefOr<Schema> {
-    let text = Object::builder()
-        .schema_type(Type::String)
-        .enum_values(Some(["true", "false"]));
+    let text = Object::builder().schema_type(Type::String).enum_values(Some(["true", "false"]));
     OneOf::builder()
         .item(Object::with_type(Type::Boolean))
         .item(text)

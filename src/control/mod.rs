@@ -65,10 +65,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("the API cannot listen on {address}")]
-    Listen {
-        address: SocketAddr,
-        source: std::io::Error,
-    },
+    Listen { address: SocketAddr, source: std::io::Error },
     #[error("the API's description cannot be written")]
     Describe(#[source] serde_json::Error),
 }
@@ -111,10 +108,7 @@ pub async fn start(
     metrics: Arc<Metrics>,
     tasks: Tasks,
 ) -> Result<SocketAddr, StartError> {
-    let listen = |source| StartError::Listen {
-        address: config.http,
-        source,
-    };
+    let listen = |source| StartError::Listen { address: config.http, source };
     let listener = TcpListener::bind(config.http).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let (router, description) = all_routes().split_for_parts();

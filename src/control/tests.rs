@@ -60,12 +60,8 @@ impl Running {
     async fn start_with(plan: Plan, adjust: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = open_store(&config(&folder), Clock::system()).await.unwrap();
-        let wanted = Bootstrap {
-            account_name: "main".to_owned(),
-            plan,
-            api_token: None,
-            shipping_token: None,
-        };
+        let wanted =
+            Bootstrap { account_name: "main".to_owned(), plan, api_token: None, shipping_token: None };
         let first = bootstrap(&store, wanted).await.unwrap().unwrap();
         let mut config = config(&folder);
         adjust(&mut config);
@@ -75,17 +71,8 @@ impl Running {
     async fn on(folder: TempDir, config: Config, store: Store, first: FirstStart) -> Self {
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new());
-        let address = start(&config, store.clone(), Arc::clone(&metrics), shutdown.tasks())
-            .await
-            .unwrap();
-        Self {
-            folder,
-            store,
-            metrics,
-            shutdown,
-            address,
-            first,
-        }
+        let address = start(&config, store.clone(), Arc::clone(&metrics), shutdown.tasks()).await.unwrap();
+        Self { folder, store, metrics, shutdown, address, first }
     }
 
     async fn restart(self) -> Self {
@@ -109,17 +96,11 @@ impl Running {
     }
 
     fn stranger(&self) -> Api {
-        Api {
-            headers: vec![],
-            ..self.with("")
-        }
+        Api { headers: vec![], ..self.with("") }
     }
 
     fn gateway(&self) -> Api {
-        Api {
-            headers: vec![("Authorization", format!("Bearer {CREDENTIAL}"))],
-            ..self.with("")
-        }
+        Api { headers: vec![("Authorization", format!("Bearer {CREDENTIAL}"))], ..self.with("") }
     }
 }
 
@@ -150,9 +131,8 @@ impl Answer {
 
 impl Api {
     async fn open(&self, method: &str, path: &str, body: &str) -> hyper::Response<Incoming> {
-        let mut request = hyper::Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.address));
+        let mut request =
+            hyper::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }

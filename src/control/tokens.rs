@@ -68,7 +68,7 @@ pub(super) struct NewToken {
     post, path = "/v1/log-shipping/tokens", tag = "log shipping tokens", security(("apiToken" = [])),
     request_body = NewToken,
     responses(
-        (status = 201, description = "Created, and in force on every connected gateway", body = TokenObject),
+        (status = 201, description = "Created", body = TokenObject),
         (status = 400, description = "The name is empty or taken, or the plan's limit is reached", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
@@ -79,10 +79,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<TokenObject>), ApiError> {
     let enabled = new.enabled.is_none_or(|flag| flag.0);
     let secret = random_shipping_token()?;
-    let token = admin
-        .store
-        .create_token(admin.account, &new.name, enabled, secret, &admin.by)
-        .await;
+    let token = admin.store.create_token(admin.account, &new.name, enabled, secret, &admin.by).await;
     token
         .map(|token| (StatusCode::CREATED, Json(token.into())))
         .map_err(ApiError::of(Area::LogShippingTokens))
@@ -101,9 +98,7 @@ pub(super) async fn create(
 )]
 pub(super) async fn show(admin: Admin, id: PathId) -> Result<Json<TokenObject>, ApiError> {
     let token = admin.store.token(admin.account, id.token()?).await;
-    token
-        .map(|token| Json(token.into()))
-        .map_err(ApiError::of(Area::LogShippingTokens))
+    token.map(|token| Json(token.into())).map_err(ApiError::of(Area::LogShippingTokens))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -139,17 +134,9 @@ pub(super) async fn update(
     let enabled = update.enabled.map(|flag| flag.0);
     let token = admin
         .store
-        .update_token(
-            admin.account,
-            id.token()?,
-            update.name.as_deref(),
-            enabled,
-            &admin.by,
-        )
+        .update_token(admin.account, id.token()?, update.name.as_deref(), enabled, &admin.by)
         .await;
-    token
-        .map(|token| Json(token.into()))
-        .map_err(ApiError::of(Area::LogShippingTokens))
+    token.map(|token| Json(token.into())).map_err(ApiError::of(Area::LogShippingTokens))
 }
 
 /// Delete a token.
@@ -165,13 +152,8 @@ pub(super) async fn update(
     )
 )]
 pub(super) async fn delete(admin: Admin, id: PathId) -> Result<Json<TokenObject>, ApiError> {
-    let token = admin
-        .store
-        .delete_token(admin.account, id.token()?, &admin.by)
-        .await;
-    token
-        .map(|token| Json(token.into()))
-        .map_err(ApiError::of(Area::LogShippingTokens))
+    let token = admin.store.delete_token(admin.account, id.token()?, &admin.by).await;
+    token.map(|token| Json(token.into())).map_err(ApiError::of(Area::LogShippingTokens))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -194,10 +176,7 @@ pub(super) struct Limits {
 pub(super) async fn limits(admin: Admin) -> Result<Json<Limits>, ApiError> {
     let limits = admin.store.token_limits(admin.account).await;
     let limits = limits.map_err(ApiError::of(Area::LogShippingTokens))?;
-    Ok(Json(Limits {
-        max_allowed_tokens: limits.enabled_max,
-        num_of_enabled_tokens: limits.enabled,
-    }))
+    Ok(Json(Limits { max_allowed_tokens: limits.enabled_max, num_of_enabled_tokens: limits.enabled }))
 }
 
 #[derive(Default, Deserialize, ToSchema)]
@@ -247,10 +226,7 @@ struct Page {
 
 impl Default for Page {
     fn default() -> Self {
-        Self {
-            page_number: 1,
-            page_size: PAGE_SIZE_DEFAULT,
-        }
+        Self { page_number: 1, page_size: PAGE_SIZE_DEFAULT }
     }
 }
 
@@ -275,10 +251,7 @@ pub(super) struct Found {
 )]
 pub(super) async fn search(admin: Admin, Body(search): Body<Search>) -> Result<Json<Found>, ApiError> {
     let page = search.pagination.unwrap_or_default();
-    let found = admin
-        .store
-        .search_tokens(admin.account, &search.parse(page)?)
-        .await;
+    let found = admin.store.search_tokens(admin.account, &search.parse(page)?).await;
     let found = found.map_err(ApiError::of(Area::LogShippingTokens))?;
     Ok(Json(Found {
         total: found.total,
@@ -293,9 +266,7 @@ impl Search {
             return Err(ApiError::Malformed("pageNumber begins at 1".to_owned()));
         }
         if !(1..=PAGE_SIZE_MAX).contains(&page.page_size) {
-            return Err(ApiError::Malformed(format!(
-                "pageSize is between 1 and {PAGE_SIZE_MAX}"
-            )));
+            return Err(ApiError::Malformed(format!("pageSize is between 1 and {PAGE_SIZE_MAX}")));
         }
         let sort = self.sort.into_iter().flatten().map(|sort| {
             let field = match sort.field {

@@ -24,13 +24,8 @@ pub enum LineFault {
 }
 
 impl LineFault {
-    pub const ALL: [Self; 5] = [
-        Self::NotUtf8,
-        Self::NotAnObject,
-        Self::NotJson,
-        Self::TooDeep,
-        Self::Oversized,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::NotUtf8, Self::NotAnObject, Self::NotJson, Self::TooDeep, Self::Oversized];
 
     /// A stable name: the label of a metric.
     pub fn code(self) -> &'static str {
@@ -170,12 +165,7 @@ impl Batch {
             }
             start = end + 1;
         }
-        Self {
-            permit,
-            received_ms: framing.received_ms,
-            lines,
-            tally,
-        }
+        Self { permit, received_ms: framing.received_ms, lines, tally }
     }
 
     /// The permit this batch was made from.
@@ -211,10 +201,7 @@ struct Text<'a> {
 
 impl<'a> Text<'a> {
     fn of(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            valid: simdutf8::basic::from_utf8(bytes).ok(),
-        }
+        Self { bytes, valid: simdutf8::basic::from_utf8(bytes).ok() }
     }
 
     /// The line at `range`, which begins and ends at line ends.
@@ -240,21 +227,10 @@ impl Additions {
             r#type: &'a str,
         }
         let timestamp = format!("\"@timestamp\":\"{}\"", rfc3339_millis(framing.received_ms));
-        let object = serde_json::to_string(&Type {
-            r#type: framing.default_type,
-        })
-        .unwrap_or_default();
-        let type_ = object
-            .trim_start_matches('{')
-            .strip_suffix('}')
-            .unwrap_or_default()
-            .to_owned();
+        let object = serde_json::to_string(&Type { r#type: framing.default_type }).unwrap_or_default();
+        let type_ = object.trim_start_matches('{').strip_suffix('}').unwrap_or_default().to_owned();
         let both = format!("{timestamp},{type_}");
-        Self {
-            timestamp,
-            type_,
-            both,
-        }
+        Self { timestamp, type_, both }
     }
 
     /// Appends `line`, an object, with what it lacks, and a newline.

@@ -64,11 +64,7 @@ pub enum Change {
     /// An account is new or differs.
     Account(AccountGrant),
     /// A token is enabled.
-    Token {
-        digest: TokenDigest,
-        token: TokenId,
-        account: AccountId,
-    },
+    Token { digest: TokenDigest, token: TokenId, account: AccountId },
     /// A token is disabled, deleted or expired.
     Revoke { digest: TokenDigest },
 }
@@ -108,11 +104,7 @@ impl Directory {
     pub fn admit(&self, digest: &TokenDigest) -> Result<Permit, Denial> {
         let enabled = self.tokens.get(digest).ok_or(Denial::NotValid)?;
         let grant = self.accounts.get(&enabled.account).ok_or(Denial::NotValid)?;
-        Ok(Permit {
-            digest: *digest,
-            token: enabled.token,
-            grant: *grant,
-        })
+        Ok(Permit { digest: *digest, token: enabled.token, grant: *grant })
     }
 
     /// Whether a permit given out earlier would be given out now.
@@ -125,11 +117,9 @@ impl Directory {
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Account(grant) => self.accounts.insert(grant.account, grant),
-            Change::Token {
-                digest,
-                token,
-                account,
-            } => self.tokens.insert(digest, Enabled { token, account }),
+            Change::Token { digest, token, account } => {
+                self.tokens.insert(digest, Enabled { token, account })
+            }
             Change::Revoke { digest } => self.tokens.remove(&digest),
         }
     }
@@ -163,10 +153,7 @@ mod tests {
             account: AccountId(account),
             durability: None,
             rate_bytes_max: Some(rate),
-            retention: Retention {
-                days: 7,
-                bytes_max: None,
-            },
+            retention: Retention { days: 7, bytes_max: None },
         }
     }
 
@@ -229,11 +216,7 @@ mod tests {
     #[test]
     fn a_token_of_an_unknown_account_ships_nothing() {
         let mut directory = Directory::default();
-        directory.apply(Change::Token {
-            digest: digest(1),
-            token: TokenId(1),
-            account: AccountId(9),
-        });
+        directory.apply(Change::Token { digest: digest(1), token: TokenId(1), account: AccountId(9) });
         assert_eq!(directory.admit(&digest(1)), Err(Denial::NotValid));
     }
 
@@ -241,11 +224,7 @@ mod tests {
     fn a_permit_ends_with_its_token() {
         let mut directory = Directory::default();
         directory.apply(Change::Account(grant(1, 1)));
-        directory.apply(Change::Token {
-            digest: digest(1),
-            token: TokenId(1),
-            account: AccountId(1),
-        });
+        directory.apply(Change::Token { digest: digest(1), token: TokenId(1), account: AccountId(1) });
         let permit = directory.admit(&digest(1)).unwrap();
         assert_eq!(directory.still_admits(&permit), Ok(()));
         directory.apply(Change::Revoke { digest: digest(1) });

@@ -28,20 +28,11 @@ pub fn inspect(line: &str) -> Result<Brought, LineFault> {
         return Err(LineFault::TooDeep);
     }
     let mut json = serde_json::Deserializer::from_str(line);
-    let brought = json
-        .deserialize_map(TopLevel)
-        .and_then(|brought| json.end().map(|()| brought));
+    let brought = json.deserialize_map(TopLevel).and_then(|brought| json.end().map(|()| brought));
     brought.or_else(|_| {
         // A key with a lone surrogate is JSON but not text: it cannot be read as a key, and it is neither of ours.
         let valid = serde_json::from_str::<IgnoredAny>(line).is_ok();
-        if valid {
-            Ok(Brought {
-                timestamp: true,
-                type_: true,
-            })
-        } else {
-            Err(LineFault::NotJson)
-        }
+        if valid { Ok(Brought { timestamp: true, type_: true }) } else { Err(LineFault::NotJson) }
     })
 }
 
@@ -111,10 +102,7 @@ mod tests {
     #[test]
     fn judges_lines() {
         let none = Ok(Brought::default());
-        let both = Ok(Brought {
-            timestamp: true,
-            type_: true,
-        });
+        let both = Ok(Brought { timestamp: true, type_: true });
         let in_strings = format!("{{\"a\":\"{}\"}}", "[{\\\"".repeat(300));
         for (line, expect) in [
             ("{}", none),
@@ -124,13 +112,7 @@ mod tests {
             (r#"{"@timestamp":"x","type":"y"}"#, both),
             (r#"{"\u0040timestamp":"x","ty\u0070e":null}"#, both),
             (r#"{"a":{"@timestamp":"x","type":"y"}}"#, none),
-            (
-                r#"{"type":1}"#,
-                Ok(Brought {
-                    timestamp: false,
-                    type_: true,
-                }),
-            ),
+            (r#"{"type":1}"#, Ok(Brought { timestamp: false, type_: true })),
             (r#"{"a":"\ud800"}"#, none),
             (&nested(DEPTH_MAX), none),
             (&nested(DEPTH_MAX + 1), Err(LineFault::TooDeep)),

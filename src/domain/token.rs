@@ -169,10 +169,7 @@ mod tests {
     #[test]
     fn a_digest_survives_hex() {
         let digest = TokenDigest::of("abc");
-        assert!(
-            digest.to_hex().starts_with("ba7816bf"),
-            "the published SHA-256 test vector"
-        );
+        assert!(digest.to_hex().starts_with("ba7816bf"), "the published SHA-256 test vector");
         assert_eq!(TokenDigest::from_hex(&digest.to_hex()), Some(digest));
         for broken in ["", "ba", &"g".repeat(64), &"ü".repeat(32)] {
             assert_eq!(TokenDigest::from_hex(broken), None, "{broken}");

@@ -25,19 +25,13 @@ pub struct Trie<K, V> {
 
 impl<K, V> Clone for Trie<K, V> {
     fn clone(&self) -> Self {
-        Self {
-            root: Arc::clone(&self.root),
-            len: self.len,
-        }
+        Self { root: Arc::clone(&self.root), len: self.len }
     }
 }
 
 impl<K, V> Default for Trie<K, V> {
     fn default() -> Self {
-        Self {
-            root: Arc::new(vec![None; FAN_OUT]),
-            len: 0,
-        }
+        Self { root: Arc::new(vec![None; FAN_OUT]), len: 0 }
     }
 }
 
@@ -79,12 +73,7 @@ impl<K: Spread, V: Clone> Trie<K, V> {
 
     /// Every entry, in no promised order.
     pub fn iter(&self) -> impl Iterator<Item = &(K, V)> {
-        self.root
-            .iter()
-            .flatten()
-            .flat_map(|branch| branch.iter())
-            .flatten()
-            .flat_map(|leaf| leaf.iter())
+        self.root.iter().flatten().flat_map(|branch| branch.iter()).flatten().flat_map(|leaf| leaf.iter())
     }
 
     fn leaf_mut(&mut self, key: &K) -> &mut Vec<(K, V)> {

@@ -27,29 +27,17 @@ struct InFlight {
 
 impl Admission {
     pub fn new(in_flight_bytes_max: usize, metrics: Arc<Metrics>) -> Self {
-        let in_flight = InFlight {
-            bytes: AtomicUsize::new(0),
-            bytes_max: in_flight_bytes_max,
-            metrics,
-        };
-        Self {
-            in_flight: Arc::new(in_flight),
-            rates: DashMap::new(),
-            epoch: clock::monotonic(),
-        }
+        let in_flight = InFlight { bytes: AtomicUsize::new(0), bytes_max: in_flight_bytes_max, metrics };
+        Self { in_flight: Arc::new(in_flight), rates: DashMap::new(), epoch: clock::monotonic() }
     }
 
     /// A place for a request of at least `bytes`, unless its account is over its rate or the node is full.
     pub fn reserve(&self, grant: &AccountGrant, bytes: usize) -> Result<Slot, Refusal> {
         if grant.rate_bytes_max.is_some() {
             let rate = self.rates.entry(grant.account).or_default();
-            rate.check(self.now_us())
-                .map_err(|retry_after| Refusal::OverRate { retry_after })?;
+            rate.check(self.now_us()).map_err(|retry_after| Refusal::OverRate { retry_after })?;
         }
-        let mut slot = Slot {
-            in_flight: Arc::clone(&self.in_flight),
-            bytes: 0,
-        };
+        let mut slot = Slot { in_flight: Arc::clone(&self.in_flight), bytes: 0 };
         slot.grow(bytes)?;
         Ok(slot)
     }
@@ -57,10 +45,7 @@ impl Admission {
     /// Counts `bytes` of plain log against the account's rate.
     pub fn debit(&self, grant: &AccountGrant, bytes: usize) {
         if let Some(bytes_per_second) = grant.rate_bytes_max {
-            self.rates
-                .entry(grant.account)
-                .or_default()
-                .debit(self.now_us(), bytes, bytes_per_second);
+            self.rates.entry(grant.account).or_default().debit(self.now_us(), bytes, bytes_per_second);
         }
     }
 
@@ -79,11 +64,7 @@ pub struct Slot {
 impl Slot {
     /// Reserves more. A request that is alone always gets it: what fits every limit of its own is not refused for ever.
     pub fn grow(&mut self, more: usize) -> Result<(), Refusal> {
-        let InFlight {
-            bytes,
-            bytes_max,
-            metrics,
-        } = &*self.in_flight;
+        let InFlight { bytes, bytes_max, metrics } = &*self.in_flight;
         let reserved = bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
             let alone = before == self.bytes;
             (alone || before + more <= *bytes_max).then_some(before + more)
@@ -103,11 +84,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.in_flight.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.in_flight
-            .metrics
-            .gateway
-            .in_flight_bytes
-            .sub(self.bytes as i64);
+        self.in_flight.metrics.gateway.in_flight_bytes.sub(self.bytes as i64);
     }
 }
 
@@ -131,11 +108,9 @@ impl Rate {
 
     fn debit(&self, now_us: u64, bytes: usize, bytes_per_second: u64) {
         let cost_us = (bytes as u64).saturating_mul(1_000_000) / bytes_per_second.max(1);
-        let _ = self
-            .paid_off_us
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |paid_off_us| {
-                Some(paid_off_us.max(now_us).saturating_add(cost_us))
-            });
+        let _ = self.paid_off_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |paid_off_us| {
+            Some(paid_off_us.max(now_us).saturating_add(cost_us))
+        });
     }
 }
 
@@ -149,10 +124,7 @@ mod tests {
             account: AccountId(1),
             durability: None,
             rate_bytes_max: None,
-            retention: Retention {
-                days: 1,
-                bytes_max: None,
-            },
+            retention: Retention { days: 1, bytes_max: None },
         }
     }
 
@@ -187,10 +159,6 @@ mod tests {
         rate.debit(0, 2_000, 1_000);
         assert_eq!(rate.check(0), Err(Duration::from_secs(2)));
         assert_eq!(rate.check(1_500_000), Err(Duration::from_millis(500)));
-        assert_eq!(
-            rate.check(2_000_000),
-            Ok(()),
-            "the debt is paid off but for the burst"
-        );
+        assert_eq!(rate.check(2_000_000), Ok(()), "the debt is paid off but for the burst");
     }
 }

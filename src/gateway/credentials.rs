@@ -36,12 +36,7 @@ impl<'a> Credentials<'a> {
 }
 
 fn bearer(head: &request::Parts) -> Option<&str> {
-    let (scheme, token) = head
-        .headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
+    let (scheme, token) = head.headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
@@ -56,10 +51,7 @@ mod tests {
             request = request.header(header::AUTHORIZATION, value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        let expect = Credentials {
-            token: token.map(TokenDigest::of),
-            default_type: default_type.into(),
-        };
+        let expect = Credentials { token: token.map(TokenDigest::of), default_type: default_type.into() };
         assert_eq!(Credentials::of(&head), expect, "{uri} {authorization:?}");
     }
 

@@ -34,14 +34,8 @@ where
     }
     let mut slot = gate.admission.reserve(permit.grant(), declared)?;
     let limits = &gate.config;
-    let payload = Payload::read(
-        body,
-        encoding,
-        &mut slot,
-        limits.body_bytes_max,
-        limits.body_timeout,
-    )
-    .await?;
+    let payload =
+        Payload::read(body, encoding, &mut slot, limits.body_bytes_max, limits.body_timeout).await?;
     gate.admission.debit(permit.grant(), payload.bytes().len());
     let framing = Framing {
         received_ms: gate.clock.unix_ms(),
@@ -77,19 +71,14 @@ fn admit(gate: &Gate, credentials: &Credentials<'_>) -> Result<Permit, Refusal> 
 
 fn confirm(gate: &Gate, permit: &Permit) -> Result<(), Refusal> {
     gate.directory.still_admits(permit).map_err(|_| {
-        gate.metrics
-            .gateway
-            .auth
-            .with_label_values(&["revoked_during_upload"])
-            .inc();
+        gate.metrics.gateway.auth.with_label_values(&["revoked_during_upload"]).inc();
         Refusal::TokenRevokedDuringUpload
     })
 }
 
 fn declared_bytes(headers: &HeaderMap, max: usize) -> Result<usize, Refusal> {
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match declared {
         Some(bytes) if bytes > max as u64 => Err(Refusal::TooLarge { max }),
         Some(bytes) => Ok(bytes as usize),
@@ -103,9 +92,6 @@ fn count_received(gate: &Gate, batch: &Batch, bytes: usize) {
     counters.received_bytes.inc_by(bytes as u64);
     counters.received_lines.inc_by(batch.tally().lines());
     for (fault, lines) in batch.tally().refused().filter(|(_, lines)| *lines > 0) {
-        metrics
-            .discarded_lines
-            .with_label_values(&[fault.code()])
-            .inc_by(lines);
+        metrics.discarded_lines.with_label_values(&[fault.code()]).inc_by(lines);
     }
 }

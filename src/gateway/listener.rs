@@ -46,18 +46,13 @@ pub fn start(gate: Arc<Gate>, tasks: &Tasks) -> Result<Addresses, ListenError> {
         None => None,
         Some(config) => {
             let listener = bind(config.https)?;
-            Some((
-                listener,
-                tls::start(config, Arc::clone(&gate.metrics), tasks).map_err(ListenError::Tls)?,
-            ))
+            Some((listener, tls::start(config, Arc::clone(&gate.metrics), tasks).map_err(ListenError::Tls)?))
         }
     };
     let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
     let addresses = Addresses {
         http: address(&plain, gate.config.http),
-        https: tls
-            .as_ref()
-            .map(|(listener, _)| address(listener, gate.config.http)),
+        https: tls.as_ref().map(|(listener, _)| address(listener, gate.config.http)),
     };
     let acceptor = Acceptor {
         connections: Arc::new(Semaphore::new(gate.config.connections_max)),
@@ -74,11 +69,7 @@ pub fn start(gate: Arc<Gate>, tasks: &Tasks) -> Result<Addresses, ListenError> {
 
 fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     let listen = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(4_096)
@@ -126,11 +117,8 @@ impl Acceptor {
             return;
         };
         let _ = stream.set_nodelay(true);
-        let connection = Connection {
-            gate: Arc::clone(&self.gate),
-            tasks: self.tasks.clone(),
-            _place: place,
-        };
+        let connection =
+            Connection { gate: Arc::clone(&self.gate), tasks: self.tasks.clone(), _place: place };
         match tls {
             None => self.tasks.spawn(connection.serve(stream)),
             Some(current) => {
@@ -183,9 +171,7 @@ impl Connection {
             async move {
                 let mut response = doors::serve(&gate, &tasks, request).await;
                 if mended.get() {
-                    response
-                        .headers_mut()
-                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response)
             }
@@ -216,21 +202,14 @@ impl Connection {
 
 /// Resolves when a connection has sent no request for `timeout`; never, once it has sent one.
 async fn silence(mut seen: watch::Receiver<bool>, timeout: Duration) {
-    if tokio::time::timeout(timeout, seen.wait_for(|seen| *seen))
-        .await
-        .is_ok()
-    {
+    if tokio::time::timeout(timeout, seen.wait_for(|seen| *seen)).await.is_ok() {
         std::future::pending::<()>().await;
     }
 }
 
 fn builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .pipeline_flush(true);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).pipeline_flush(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -61,13 +61,6 @@ impl Gate {
         clock: Clock,
     ) -> Self {
         let admission = Admission::new(config.in_flight_bytes_max, Arc::clone(&metrics));
-        Self {
-            config,
-            directory,
-            admission,
-            journal,
-            metrics,
-            clock,
-        }
+        Self { config, directory, admission, journal, metrics, clock }
     }
 }

@@ -36,12 +36,7 @@ impl Mended {
 
 impl<S> Mend<S> {
     pub fn new(stream: S) -> Self {
-        Self {
-            stream,
-            begun: false,
-            spilled: None,
-            mended: Mended::default(),
-        }
+        Self { stream, begun: false, spilled: None, mended: Mended::default() }
     }
 
     pub fn mended(&self) -> Mended {

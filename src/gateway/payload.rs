@@ -82,9 +82,7 @@ impl Payload {
             Encoding::Zstd => {
                 let mut decoder =
                     zstd::stream::read::Decoder::with_buffer(&raw[..]).map_err(|_| Refusal::Busy)?;
-                decoder
-                    .window_log_max(ZSTD_WINDOW_LOG_MAX)
-                    .map_err(|_| Refusal::Busy)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|_| Refusal::Busy)?;
                 inflate(decoder, slot, bytes_max).await
             }
         }

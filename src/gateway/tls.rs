@@ -32,18 +32,11 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("cannot read {path} as PEM")]
-    Unreadable {
-        path: PathBuf,
-        source: rustls::pki_types::pem::Error,
-    },
+    Unreadable { path: PathBuf, source: rustls::pki_types::pem::Error },
     #[error("{path} holds no certificate")]
     NoCertificate { path: PathBuf },
     #[error("{certificate} and {private_key} do not make a pair that can be served")]
-    Mismatch {
-        certificate: PathBuf,
-        private_key: PathBuf,
-        source: rustls::Error,
-    },
+    Mismatch { certificate: PathBuf, private_key: PathBuf, source: rustls::Error },
 }
 
 /// The configuration that new connections are served with; it changes when the files do.
@@ -99,17 +92,12 @@ impl Stamp {
 }
 
 fn load(config: &Config, metrics: &Metrics) -> Result<Arc<ServerConfig>, TlsError> {
-    let unreadable = |path: &Path, source| TlsError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |path: &Path, source| TlsError::Unreadable { path: path.to_owned(), source };
     let chain = CertificateDer::pem_file_iter(&config.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|source| unreadable(&config.certificate, source))?;
     let Some(leaf) = chain.first() else {
-        return Err(TlsError::NoCertificate {
-            path: config.certificate.clone(),
-        });
+        return Err(TlsError::NoCertificate { path: config.certificate.clone() });
     };
     let expiry = expiry_unix_seconds(leaf);
     let key = PrivateKeyDer::from_pem_file(&config.private_key)
@@ -123,10 +111,7 @@ fn load(config: &Config, metrics: &Metrics) -> Result<Arc<ServerConfig>, TlsErro
             source,
         })?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    metrics
-        .gateway
-        .certificate_expiry_seconds
-        .set(expiry.unwrap_or(0));
+    metrics.gateway.certificate_expiry_seconds.set(expiry.unwrap_or(0));
     Ok(Arc::new(server))
 }
 

@@ -122,11 +122,7 @@ impl Header {
 
     /// Whether `frame` is the frame this header was written for.
     pub fn check(&self, frame: &[u8]) -> Result<(), Flaw> {
-        if crc32c::crc32c(frame) == self.frame_crc {
-            Ok(())
-        } else {
-            Err(Flaw::FrameChecksum)
-        }
+        if crc32c::crc32c(frame) == self.frame_crc { Ok(()) } else { Err(Flaw::FrameChecksum) }
     }
 }
 
@@ -192,10 +188,7 @@ mod tests {
         let mut file = header(&frame, 1).encode().to_vec();
         file.extend_from_slice(&frame);
         let twice = [file.clone(), file].concat();
-        assert_eq!(
-            zstd::stream::decode_all(&*twice).unwrap(),
-            b"{\"a\":1}\n{\"a\":1}\n"
-        );
+        assert_eq!(zstd::stream::decode_all(&*twice).unwrap(), b"{\"a\":1}\n{\"a\":1}\n");
     }
 
     #[test]

@@ -20,23 +20,14 @@ pub(super) struct Committer {
 
 impl Committer {
     pub(super) fn new(writer: Writer, press: Press, backlog: Arc<Backlog>, metrics: Arc<Metrics>) -> Self {
-        Self {
-            writer,
-            press,
-            backlog,
-            metrics,
-        }
+        Self { writer, press, backlog, metrics }
     }
 
     /// Commits what comes until the queue is closed and empty.
     pub(super) fn run(&mut self, queue: &Queue, group_bytes_max: usize) {
         let _end = EndOnDrop(queue, self.backlog.clone());
         while let Some(requests) = queue.take(group_bytes_max) {
-            let wait = if queue.is_closed() {
-                Duration::ZERO
-            } else {
-                BACKLOG_WAIT
-            };
+            let wait = if queue.is_closed() { Duration::ZERO } else { BACKLOG_WAIT };
             if self.backlog.wait_for_room(wait) {
                 self.commit(requests);
             } else {

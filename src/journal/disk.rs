@@ -137,10 +137,7 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
 
 /// Whether an error says that there is no room, rather than that something is broken.
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The machine's own disk.
@@ -218,11 +215,7 @@ impl Disk for OsDisk {
     }
 
     fn lock(&self, dir: &Path) -> io::Result<Lock> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(dir.join("lock"))?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("lock"))?;
         file.try_lock()?;
         Ok(Box::new(file))
     }

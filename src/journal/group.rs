@@ -27,11 +27,7 @@ pub(super) struct Press {
 
 impl Press {
     pub(super) fn new(level: i32) -> io::Result<Self> {
-        Ok(Self {
-            compressor: zstd::bulk::Compressor::new(level)?,
-            lines: Vec::new(),
-            frame: Vec::new(),
-        })
+        Ok(Self { compressor: zstd::bulk::Compressor::new(level)?, lines: Vec::new(), frame: Vec::new() })
     }
 
     fn press(&mut self, lines: &[u8]) -> io::Result<&[u8]> {
@@ -67,10 +63,7 @@ pub(super) struct Presses {
 
 impl Presses {
     pub(super) fn new(level: i32) -> Self {
-        Self {
-            level,
-            idle: Mutex::default(),
-        }
+        Self { level, idle: Mutex::default() }
     }
 
     /// Compresses a batch that gets a block of its own.
@@ -99,12 +92,7 @@ impl Presses {
 /// A batch on its way: as it came, or compressed by its caller.
 pub(super) enum Payload {
     Lines(Batch),
-    Frame {
-        frame: Vec<u8>,
-        crc: u32,
-        raw_bytes: usize,
-        tally: Tally,
-    },
+    Frame { frame: Vec<u8>, crc: u32, raw_bytes: usize, tally: Tally },
 }
 
 impl Payload {
@@ -204,15 +192,10 @@ impl Group {
             durable_seq,
             press,
         };
-        let placed = layout
-            .place(&written)
-            .and_then(|written| Ok((written, layout.place(&synced)?)));
+        let placed = layout.place(&written).and_then(|written| Ok((written, layout.place(&synced)?)));
         let bytes = Bytes::from(layout.bytes);
         let last_seq = layout.next_seq - 1;
-        let accounts_written = written
-            .iter()
-            .map(|account| account[0].account)
-            .collect::<Vec<_>>();
+        let accounts_written = written.iter().map(|account| account[0].account).collect::<Vec<_>>();
         let (written, synced) = match placed {
             Ok(placed) => placed,
             Err(error) => return Err((requests, error)),
@@ -228,11 +211,7 @@ impl Group {
         group.synced.extents = group.slices(synced);
         for request in requests {
             let early = accounts_written.binary_search(&request.account).is_ok();
-            let part = if early {
-                &mut group.written
-            } else {
-                &mut group.synced
-            };
+            let part = if early { &mut group.written } else { &mut group.synced };
             let receipt = Receipt::new(request.payload.into_tally(), request.durability);
             part.answers.push((request.answer, receipt));
         }
@@ -240,10 +219,7 @@ impl Group {
     }
 
     fn slices(&self, placed: Vec<(Extent, Range<usize>)>) -> Vec<Extent> {
-        let slice = |(extent, range)| Extent {
-            bytes: self.bytes.slice(range),
-            ..extent
-        };
+        let slice = |(extent, range)| Extent { bytes: self.bytes.slice(range), ..extent };
         placed.into_iter().map(slice).collect()
     }
 }
@@ -288,24 +264,10 @@ impl Layout<'_> {
     /// Appends one block.
     fn block(&mut self, requests: &[Request]) -> io::Result<Header> {
         let (frame, frame_crc, raw_bytes) = match requests {
-            [
-                Request {
-                    payload:
-                        Payload::Frame {
-                            frame,
-                            crc,
-                            raw_bytes,
-                            ..
-                        },
-                    ..
-                },
-            ] => (frame.as_slice(), *crc, *raw_bytes),
-            [
-                Request {
-                    payload: Payload::Lines(batch),
-                    ..
-                },
-            ] => {
+            [Request { payload: Payload::Frame { frame, crc, raw_bytes, .. }, .. }] => {
+                (frame.as_slice(), *crc, *raw_bytes)
+            }
+            [Request { payload: Payload::Lines(batch), .. }] => {
                 let frame = self.press.press(batch.lines())?;
                 (frame, crc32c::crc32c(frame), batch.lines().len())
             }
@@ -316,10 +278,7 @@ impl Layout<'_> {
         };
         let fits = |len: usize| u32::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge);
         let received = || requests.iter().map(|request| request.received_ms);
-        let lines: u64 = requests
-            .iter()
-            .map(|request| request.payload.tally().successful)
-            .sum();
+        let lines: u64 = requests.iter().map(|request| request.payload.tally().successful).sum();
         let header = Header {
             seq: self.next_seq,
             durable_seq: self.durable_seq,

@@ -139,12 +139,7 @@ pub enum OpenError {
         "{path} is damaged at byte {offset}: block {seq} had been acknowledged. Restore the file, or set \
          `journal.on_corruption` to \"skip\" to keep a copy of it and start with all that is readable"
     )]
-    Corrupt {
-        path: PathBuf,
-        offset: u64,
-        seq: u64,
-        source: Flaw,
-    },
+    Corrupt { path: PathBuf, offset: u64, seq: u64, source: Flaw },
     #[error("{path} was written by a newer version of this program (format {version})")]
     Newer { path: PathBuf, version: u8 },
     #[error("cannot start a thread")]
@@ -156,10 +151,7 @@ pub enum OpenError {
 impl OpenError {
     fn io(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
-        move |source| Self::Io {
-            path: path.clone(),
-            source,
-        }
+        move |source| Self::Io { path: path.clone(), source }
     }
 }
 
@@ -188,10 +180,7 @@ impl Journal {
         backlog_bytes_max: usize,
     ) -> Result<(Self, Feed), OpenError> {
         let (mut committer, feed) = open_parts(&config, disk, metrics.clone(), floor, backlog_bytes_max)?;
-        let queue = Arc::new(Queue::new(
-            config.queue_bytes_max,
-            metrics.journal.queue_bytes.clone(),
-        ));
+        let queue = Arc::new(Queue::new(config.queue_bytes_max, metrics.journal.queue_bytes.clone()));
         let waiting = queue.clone();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
@@ -204,12 +193,7 @@ impl Journal {
             coalesce_bytes_max: config.coalesce_bytes_max,
             thread: Mutex::new(Some(thread)),
         };
-        Ok((
-            Self {
-                inner: Arc::new(inner),
-            },
-            feed,
-        ))
+        Ok((Self { inner: Arc::new(inner) }, feed))
     }
 
     /// Stores a batch as durably as its account wants. Once it waits in the queue it is committed even if the future is
@@ -236,13 +220,7 @@ impl Journal {
             _ => return Err(AppendError::TooLarge),
         };
         let (answer, answered) = oneshot::channel();
-        inner.queue.push(Request {
-            account,
-            durability,
-            received_ms,
-            payload,
-            answer,
-        })?;
+        inner.queue.push(Request { account, durability, received_ms, payload, answer })?;
         answered.await.unwrap_or(Err(AppendError::Closed))
     }
 
@@ -335,11 +313,7 @@ fn open_parts(
     let press = Press::new(config.compression_level).map_err(OpenError::Compression)?;
     let backlog = Arc::new(Backlog::new(backlog_bytes_max));
     let committer = Committer::new(writer, press, backlog.clone(), shelf.metrics.clone());
-    let feed = Feed {
-        backlog,
-        shelf,
-        recovered_seq: found.next_seq - 1,
-    };
+    let feed = Feed { backlog, shelf, recovered_seq: found.next_seq - 1 };
     Ok((committer, feed))
 }
 

@@ -29,12 +29,7 @@ struct Waiting {
 
 impl Queue {
     pub(super) fn new(bytes_max: usize, gauge: IntGauge) -> Self {
-        Self {
-            state: Mutex::default(),
-            arrived: Condvar::new(),
-            bytes_max,
-            gauge,
-        }
+        Self { state: Mutex::default(), arrived: Condvar::new(), bytes_max, gauge }
     }
 
     pub(super) fn push(&self, request: Request) -> Result<(), AppendError> {
@@ -119,22 +114,15 @@ struct Committed {
 
 impl Backlog {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self {
-            state: Mutex::default(),
-            more: Condvar::new(),
-            room: Condvar::new(),
-            bytes_max,
-        }
+        Self { state: Mutex::default(), more: Condvar::new(), room: Condvar::new(), bytes_max }
     }
 
     /// Waits, not for ever, until there is room for more. The group that comes then may exceed the bound.
     pub(super) fn wait_for_room(&self, at_most: Duration) -> bool {
         let full = |state: &mut Committed| state.bytes >= self.bytes_max;
         let state = locked(&self.state);
-        let (_state, waited) = self
-            .room
-            .wait_timeout_while(state, at_most, full)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (_state, waited) =
+            self.room.wait_timeout_while(state, at_most, full).unwrap_or_else(PoisonError::into_inner);
         !waited.timed_out()
     }
 
@@ -150,10 +138,8 @@ impl Backlog {
     pub(super) fn take(&self, at_most: Duration) -> Option<Vec<Extent>> {
         let nothing = |state: &mut Committed| state.extents.is_empty() && !state.closed;
         let state = locked(&self.state);
-        let (mut state, _) = self
-            .more
-            .wait_timeout_while(state, at_most, nothing)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) =
+            self.more.wait_timeout_while(state, at_most, nothing).unwrap_or_else(PoisonError::into_inner);
         if state.extents.is_empty() && state.closed {
             return None;
         }

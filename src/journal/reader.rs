@@ -34,13 +34,7 @@ impl Reader {
     pub fn open(disk: &dyn Disk, path: &Path, from: u64, to: u64) -> io::Result<Self> {
         let file = disk.open(path, Mode::Read)?;
         let end = file.bytes()?.min(to);
-        Ok(Self {
-            file,
-            at: from,
-            end,
-            window: Vec::new(),
-            window_at: from,
-        })
+        Ok(Self { file, at: from, end, window: Vec::new(), window_at: from })
     }
 
     /// The reader's place, in bytes from the beginning of the file.
@@ -130,10 +124,7 @@ impl Reader {
             let mut filled = self.window.len();
             self.window.resize(need.max(CHUNK_BYTES).min(left), 0);
             while filled < self.window.len() {
-                match self
-                    .file
-                    .read_at(self.window_at + filled as u64, &mut self.window[filled..])?
-                {
+                match self.file.read_at(self.window_at + filled as u64, &mut self.window[filled..])? {
                     0 => break,
                     read => filled += read,
                 }

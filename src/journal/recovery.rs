@@ -119,11 +119,7 @@ impl Scan<'_> {
                     expect += 1;
                     self.durable_seq = self.durable_seq.max(header.durable_seq);
                     self.tail.push_back((at, Extent::of(&header, block)));
-                    while self
-                        .tail
-                        .pop_front_if(|(_, kept)| kept.last_seq <= self.durable_seq)
-                        .is_some()
-                    {}
+                    while self.tail.pop_front_if(|(_, kept)| kept.last_seq <= self.durable_seq).is_some() {}
                     continue;
                 }
                 Step::Flawed(Flaw::Version(version)) => return Err(OpenError::Newer { path, version }),
@@ -132,13 +128,7 @@ impl Scan<'_> {
                 Step::End => Flaw::Short,
             };
             self.next_seq = self.next_seq.max(expect);
-            let place = Place {
-                path: &path,
-                at,
-                expect,
-                limit,
-                flaw,
-            };
+            let place = Place { path: &path, at, expect, limit, flaw };
             match self.judge(&mut reader, &place)? {
                 Some(next) => expect = next,
                 None => return Ok(at),
@@ -227,8 +217,5 @@ fn later(reader: &mut Reader, place: &Place<'_>) -> io::Result<Later> {
         reader.seek(reader.at().saturating_sub(1));
     }
     reader.seek(next.map_or(reader.end(), |(at, _)| at));
-    Ok(Later {
-        next: next.map(|(_, seq)| seq),
-        durable_seq,
-    })
+    Ok(Later { next: next.map(|(_, seq)| seq), durable_seq })
 }

@@ -43,11 +43,7 @@ pub enum ReplayError {
     #[error("cannot read the journal's segment {path}")]
     Read { path: PathBuf, source: io::Error },
     #[error("the journal's segment {path} is damaged at byte {offset}")]
-    Damaged {
-        path: PathBuf,
-        offset: u64,
-        source: Flaw,
-    },
+    Damaged { path: PathBuf, offset: u64, source: Flaw },
     #[error("cannot store what the journal holds")]
     Store(#[source] io::Error),
 }
@@ -78,14 +74,7 @@ impl Shelf {
         on_corruption: OnCorruption,
         lock: Lock,
     ) -> Self {
-        Self {
-            disk,
-            dir,
-            metrics,
-            on_corruption,
-            state: Mutex::default(),
-            _lock: lock,
-        }
+        Self { disk, dir, metrics, on_corruption, state: Mutex::default(), _lock: lock }
     }
 
     pub(super) fn path(&self, first_seq: u64) -> PathBuf {
@@ -142,11 +131,7 @@ impl Shelf {
 
     /// Length of all segments.
     pub(super) fn bytes(&self) -> u64 {
-        locked(&self.state)
-            .segments
-            .iter()
-            .map(|segment| segment.bytes)
-            .sum()
+        locked(&self.state).segments.iter().map(|segment| segment.bytes).sum()
     }
 
     /// Removes segments that hold nothing after `seq`.
@@ -175,10 +160,7 @@ impl Shelf {
     ) -> Result<(), ReplayError> {
         let (segments, unsynced) = {
             let state = locked(&self.state);
-            (
-                Vec::from_iter(state.segments.iter().copied()),
-                state.unsynced.clone(),
-            )
+            (Vec::from_iter(state.segments.iter().copied()), state.unsynced.clone())
         };
         let mut last = after;
         for (i, segment) in segments.iter().enumerate() {
@@ -206,10 +188,7 @@ impl Shelf {
         take: &mut dyn FnMut(Extent) -> io::Result<()>,
     ) -> Result<(), ReplayError> {
         let path = self.path(segment.first_seq);
-        let broken = |source| ReplayError::Read {
-            path: path.clone(),
-            source,
-        };
+        let broken = |source| ReplayError::Read { path: path.clone(), source };
         let mut reader = Reader::open(&*self.disk, &path, 0, segment.bytes).map_err(broken)?;
         loop {
             match reader.step().map_err(broken)? {

@@ -14,22 +14,11 @@ pub(crate) fn batch(account: u32, durability: Durability, received_ms: u64, body
         account,
         durability: Some(durability),
         rate_bytes_max: None,
-        retention: Retention {
-            days: 1,
-            bytes_max: None,
-        },
+        retention: Retention { days: 1, bytes_max: None },
     }));
-    directory.apply(Change::Token {
-        digest,
-        token: TokenId(1),
-        account,
-    });
+    directory.apply(Change::Token { digest, token: TokenId(1), account });
     let permit = directory.admit(&digest).expect("just enabled");
-    let framing = Framing {
-        received_ms,
-        default_type: "t",
-        line_bytes_max: 1 << 24,
-    };
+    let framing = Framing { received_ms, default_type: "t", line_bytes_max: 1 << 24 };
     Batch::parse(permit, body.as_bytes(), framing)
 }
 
@@ -72,12 +61,7 @@ fn replayed(feed: &Feed) -> Vec<(u32, String)> {
 async fn what_is_receipted_is_found_again() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, feed) = open(config(dir.path()));
-    let small = batch(
-        1,
-        Durability::Synced,
-        7,
-        "{\"a\":1,\"@timestamp\":0,\"type\":1}\nnonsense\n",
-    );
+    let small = batch(1, Durability::Synced, 7, "{\"a\":1,\"@timestamp\":0,\"type\":1}\nnonsense\n");
     let receipt = journal.append(small).await.unwrap();
     assert_eq!((receipt.tally().successful, receipt.tally().malformed()), (1, 1));
     let line = format!("{{\"b\":\"{}\",\"@timestamp\":0,\"type\":1}}\n", "x".repeat(1000));
@@ -86,10 +70,7 @@ async fn what_is_receipted_is_found_again() {
         let receipt = journal.append(large).await.unwrap();
         assert_eq!(receipt.durability(), Durability::Written);
     }
-    let nothing = journal
-        .append(batch(3, Durability::Synced, 9, "\n"))
-        .await
-        .unwrap();
+    let nothing = journal.append(batch(3, Durability::Synced, 9, "\n")).await.unwrap();
     assert_eq!(nothing.tally().empty, 1);
     journal.close();
     drop(feed);
@@ -116,12 +97,6 @@ async fn a_closed_journal_refuses() {
 async fn one_directory_is_one_process_s() {
     let dir = tempfile::tempdir().unwrap();
     let (_journal, _feed) = open(config(dir.path()));
-    let second = Journal::open(
-        config(dir.path()),
-        Arc::new(OsDisk),
-        Arc::new(Metrics::new()),
-        0,
-        1,
-    );
+    let second = Journal::open(config(dir.path()), Arc::new(OsDisk), Arc::new(Metrics::new()), 0, 1);
     assert!(matches!(second, Err(OpenError::Locked { .. })));
 }

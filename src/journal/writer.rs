@@ -70,11 +70,7 @@ impl Writer {
     pub(super) fn write(&mut self, group: &Group) -> Result<(), AppendError> {
         let bytes = group.bytes.len() as u64;
         self.look_for_room(bytes)?;
-        if self
-            .segment
-            .as_ref()
-            .is_some_and(|open| open.bytes >= self.segment_bytes)
-        {
+        if self.segment.as_ref().is_some_and(|open| open.bytes >= self.segment_bytes) {
             self.sync()?;
             self.segment = None;
         }
@@ -160,10 +156,7 @@ impl Writer {
         self.next_seq = at_risk.last().map_or(self.durable_seq, |extent| extent.last_seq) + 1;
         // The next segment's name makes the rest void. Until there is one, this keeps a crash from bringing it back; if
         // it fails as well, what was refused may yet be found, as after any crash between a write and its answer.
-        let _ = open
-            .file
-            .truncate(open.durable_bytes)
-            .and_then(|()| open.file.sync());
+        let _ = open.file.truncate(open.durable_bytes).and_then(|()| open.file.sync());
     }
 
     /// Refuses before anything is written when the journal or the disk is too full.
@@ -172,11 +165,7 @@ impl Writer {
             return Err(AppendError::Full);
         }
         if self.unchecked_bytes < bytes {
-            let free = self
-                .shelf
-                .disk
-                .free_bytes(&self.shelf.dir)
-                .map_err(|error| failed(&error))?;
+            let free = self.shelf.disk.free_bytes(&self.shelf.dir).map_err(|error| failed(&error))?;
             self.shelf.metrics.logs.disk_free_bytes.set(free as i64);
             if free < self.disk_free_bytes_min.saturating_add(bytes) {
                 return Err(AppendError::Full);
@@ -204,11 +193,7 @@ fn begin(shelf: &Shelf, durable_seq: &mut u64) -> io::Result<Open> {
         *durable_seq = last.last_seq;
     }
     shelf.begin(Segment { first_seq, bytes });
-    Ok(Open {
-        file,
-        bytes,
-        durable_bytes: bytes,
-    })
+    Ok(Open { file, bytes, durable_bytes: bytes })
 }
 
 fn failed(error: &io::Error) -> AppendError {

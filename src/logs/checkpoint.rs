@@ -58,10 +58,7 @@ impl Mark {
 
     /// The state once the file has been sealed and there is none.
     pub(super) fn sealed(self) -> Self {
-        Self {
-            last_seq: self.last_seq,
-            ..Self::default()
-        }
+        Self { last_seq: self.last_seq, ..Self::default() }
     }
 
     fn fields(&self) -> [u64; 6] {
@@ -123,10 +120,7 @@ impl Checkpoint {
             };
             (AccountId(account), mark)
         };
-        Some(Self {
-            seq: u64_at(head, 8),
-            marks: marks.chunks_exact(MARK_BYTES).map(mark).collect(),
-        })
+        Some(Self { seq: u64_at(head, 8), marks: marks.chunks_exact(MARK_BYTES).map(mark).collect() })
     }
 
     /// Makes this the checkpoint that a restart begins from.
@@ -149,10 +143,7 @@ impl Checkpoint {
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes
-        .get(at..)
-        .and_then(|bytes| bytes.first_chunk().copied())
-        .map_or(0, u64::from_le_bytes)
+    bytes.get(at..).and_then(|bytes| bytes.first_chunk().copied()).map_or(0, u64::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -169,10 +160,7 @@ mod tests {
             first_received_ms: n + 4,
             last_received_ms: n + 5,
         };
-        Checkpoint {
-            seq: 77,
-            marks: vec![(AccountId(1), mark(10)), (AccountId(u32::MAX), mark(20))],
-        }
+        Checkpoint { seq: 77, marks: vec![(AccountId(1), mark(10)), (AccountId(u32::MAX), mark(20))] }
     }
 
     #[test]

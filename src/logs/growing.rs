@@ -306,12 +306,7 @@ struct OpenFiles {
 
 impl OpenFiles {
     fn new(files_max: usize) -> Self {
-        Self {
-            files_max: files_max.max(1),
-            files: HashMap::new(),
-            by_use: BTreeMap::new(),
-            uses: 0,
-        }
+        Self { files_max: files_max.max(1), files: HashMap::new(), by_use: BTreeMap::new(), uses: 0 }
     }
 
     fn len(&self) -> usize {

@@ -93,10 +93,7 @@ impl Keeper {
         failure?;
         let last_seq = extents.iter().map(|extent| extent.last_seq).max();
         self.appended_seq = self.appended_seq.max(last_seq.unwrap_or(0));
-        self.appended_bytes += extents
-            .iter()
-            .map(|extent| extent.bytes.len() as u64)
-            .sum::<u64>();
+        self.appended_bytes += extents.iter().map(|extent| extent.bytes.len() as u64).sum::<u64>();
         Ok(())
     }
 
@@ -106,12 +103,9 @@ impl Keeper {
         if self.behind {
             let growing = &mut self.growing;
             let mut append = |extent: Extent| {
-                growing
-                    .append(extent.account, std::slice::from_ref(&extent))
-                    .map_err(io::Error::other)
+                growing.append(extent.account, std::slice::from_ref(&extent)).map_err(io::Error::other)
             };
-            self.feed
-                .replay(self.durable_seq, self.appended_seq, &mut append)?;
+            self.feed.replay(self.durable_seq, self.appended_seq, &mut append)?;
             self.behind = false;
         }
         Ok(())
@@ -141,9 +135,7 @@ impl Keeper {
         // older checkpoint finds them at least that long.
         self.durable_seq = self.appended_seq;
         self.record()?;
-        self.feed
-            .trim(self.durable_seq)
-            .map_err(StoreError::at(self.growing.dir()))?;
+        self.feed.trim(self.durable_seq).map_err(StoreError::at(self.growing.dir()))?;
         self.appended_bytes = 0;
         let took = started.elapsed().as_secs_f64();
         self.metrics.logs.checkpoint_seconds.observe(took);
@@ -184,10 +176,7 @@ impl Keeper {
 
     /// Writes the checkpoint. To be called only while every growing file, and every name, is as it was last synced.
     fn record(&mut self) -> Result<(), StoreError> {
-        let checkpoint = Checkpoint {
-            seq: self.durable_seq,
-            marks: self.growing.marks().collect(),
-        };
+        let checkpoint = Checkpoint { seq: self.durable_seq, marks: self.growing.marks().collect() };
         checkpoint
             .store(self.growing.disk(), self.growing.dir())
             .map_err(StoreError::at(self.growing.dir()))?;

@@ -71,8 +71,7 @@ impl Load<'_> {
         for &account in accounts {
             let path = self.current(account);
             let mark = marked.get(&account).copied().unwrap_or_default();
-            self.resume_one(account, mark, &path)
-                .map_err(StoreError::at(&path))?;
+            self.resume_one(account, mark, &path).map_err(StoreError::at(&path))?;
         }
         Ok(())
     }
@@ -117,10 +116,7 @@ impl Load<'_> {
     fn ends_whole(&self, path: &Path, mark: &Mark) -> io::Result<bool> {
         let mut reader = Reader::open(self.disk, path, mark.last_block_at, mark.bytes)?;
         let last = reader.step()?;
-        Ok(
-            matches!(last, Step::Block(header, _) if header.seq == mark.last_seq)
-                && reader.at() == mark.bytes,
-        )
+        Ok(matches!(last, Step::Block(header, _) if header.seq == mark.last_seq) && reader.at() == mark.bytes)
     }
 
     /// Without a checkpoint: every whole block in a growing file counts, and what is not is cut or kept aside.
@@ -161,10 +157,8 @@ impl Load<'_> {
     fn last_sealed_seq(&self, account: AccountId) -> io::Result<u64> {
         let dir = names::account_dir(self.dir, account);
         let entries = self.disk.list(&dir)?;
-        let newest = entries
-            .iter()
-            .filter_map(|entry| Some((names::parse_sealed(&entry.name)?, &entry.name)))
-            .max();
+        let newest =
+            entries.iter().filter_map(|entry| Some((names::parse_sealed(&entry.name)?, &entry.name))).max();
         match newest {
             Some((_, name)) => Ok(last_header(self.disk, &dir.join(name))?.map_or(0, |header| header.seq)),
             None => Ok(0),

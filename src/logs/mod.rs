@@ -109,10 +109,7 @@ pub enum StoreError {
 impl StoreError {
     fn at(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
-        move |source| Self::Io {
-            path: path.clone(),
-            source,
-        }
+        move |source| Self::Io { path: path.clone(), source }
     }
 }
 
@@ -132,13 +129,8 @@ impl Logs {
         clock: Clock,
     ) -> Result<(Journal, Self), OpenError> {
         let loaded = load::load(&*disk, &config.dir, &metrics)?;
-        let (journal, feed) = Journal::open(
-            journal,
-            disk.clone(),
-            metrics.clone(),
-            loaded.seq,
-            config.backlog_bytes_max,
-        )?;
+        let (journal, feed) =
+            Journal::open(journal, disk.clone(), metrics.clone(), loaded.seq, config.backlog_bytes_max)?;
         let keeper = Keeper::open(config, feed, loaded, disk, retention, clock, metrics)?;
         let thread = std::thread::Builder::new()
             .name("logs".to_owned())
@@ -167,13 +159,7 @@ struct Thread {
 impl Thread {
     fn new(keeper: Keeper) -> Self {
         let now = clock::monotonic();
-        Self {
-            checkpoint_at: now,
-            sweep_at: now,
-            sweep: Sweep::default(),
-            pause: RETRY_MIN,
-            keeper,
-        }
+        Self { checkpoint_at: now, sweep_at: now, sweep: Sweep::default(), pause: RETRY_MIN, keeper }
     }
 
     fn run(mut self) -> Result<(), StoreError> {
@@ -189,11 +175,7 @@ impl Thread {
     }
 
     fn wait(&self) -> Duration {
-        if self.sweep.is_under_way() {
-            Duration::ZERO
-        } else {
-            TICK
-        }
+        if self.sweep.is_under_way() { Duration::ZERO } else { TICK }
     }
 
     /// Appends, however often that fails. An error means that the journal is closed and it is time to give up.
@@ -208,9 +190,7 @@ impl Thread {
             }
             pause = (pause * 2).min(RETRY_MAX);
         }
-        self.keeper
-            .feed
-            .done(extents.iter().map(|extent| extent.bytes.len()).sum());
+        self.keeper.feed.done(extents.iter().map(|extent| extent.bytes.len()).sum());
         let backlog_bytes = self.keeper.feed.backlog_bytes();
         self.keeper.metrics.logs.backlog_bytes.set(backlog_bytes as i64);
         Ok(())
@@ -251,12 +231,7 @@ impl Thread {
     fn failed(&self, operation: &str, error: &StoreError) {
         let source = std::error::Error::source(error).map(ToString::to_string);
         tracing::error!(operation, %error, source, "the accounts' logs could not be kept: trying again");
-        self.keeper
-            .metrics
-            .logs
-            .failures
-            .with_label_values(&[operation])
-            .inc();
+        self.keeper.metrics.logs.failures.with_label_values(&[operation]).inc();
     }
 }
 

@@ -42,9 +42,7 @@ fn stem(mark: &Mark) -> String {
 pub(super) fn parse_sealed(name: &str) -> Option<(u64, u64)> {
     let (received, seq) = name.strip_suffix(SEALED)?.rsplit_once('-')?;
     let format = format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:3]Z");
-    let received = time::PrimitiveDateTime::parse(received, format)
-        .ok()?
-        .assume_utc();
+    let received = time::PrimitiveDateTime::parse(received, format).ok()?.assume_utc();
     let received_ms = u64::try_from(received.unix_timestamp_nanos() / 1_000_000).ok()?;
     Some((seq.parse().ok()?, received_ms))
 }
@@ -55,11 +53,7 @@ mod tests {
 
     #[test]
     fn a_sealed_file_is_named_by_its_first_line() {
-        let mark = Mark {
-            first_seq: 42,
-            first_received_ms: 1_700_000_000_007,
-            ..Mark::default()
-        };
+        let mark = Mark { first_seq: 42, first_received_ms: 1_700_000_000_007, ..Mark::default() };
         let name = sealed(&mark);
         assert_eq!(name, "20231114T221320.007Z-00000000000000000042.ndjson.zst");
         assert_eq!(parse_sealed(&name), Some((42, 1_700_000_000_007)));

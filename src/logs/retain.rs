@@ -44,10 +44,7 @@ impl Keeper {
         if !sweep.begun {
             let entries = self.growing.disk().list(self.growing.dir());
             let entries = entries.map_err(StoreError::at(self.growing.dir()))?;
-            sweep.accounts = entries
-                .iter()
-                .filter_map(|entry| names::parse_account(&entry.name))
-                .collect();
+            sweep.accounts = entries.iter().filter_map(|entry| names::parse_account(&entry.name)).collect();
             sweep.begun = true;
             sweep.bytes = 0;
         }
@@ -73,12 +70,9 @@ impl Keeper {
         let mut files = Vec::new();
         for entry in self.growing.disk().list(&dir).map_err(StoreError::at(&dir))? {
             match names::parse_sealed(&entry.name) {
-                Some((first_seq, first_received_ms)) => files.push(Sealed {
-                    name: entry.name,
-                    bytes: entry.bytes,
-                    first_seq,
-                    first_received_ms,
-                }),
+                Some((first_seq, first_received_ms)) => {
+                    files.push(Sealed { name: entry.name, bytes: entry.bytes, first_seq, first_received_ms })
+                }
                 None => other_bytes += entry.bytes,
             }
         }
@@ -108,10 +102,7 @@ impl Keeper {
         files: &[Sealed],
         retention: Retention,
     ) -> Result<bool, StoreError> {
-        let oldest_ms = self
-            .clock
-            .unix_ms()
-            .saturating_sub(u64::from(retention.days) * DAY_MS);
+        let oldest_ms = self.clock.unix_ms().saturating_sub(u64::from(retention.days) * DAY_MS);
         // A line is received before the next one: the next file's first is a bound, and mostly saves a look inside.
         if files[0].first_received_ms >= oldest_ms {
             return Ok(false);

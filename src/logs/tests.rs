@@ -21,15 +21,7 @@ fn open(dir: &Path) -> (Journal, Logs) {
     let journal = journal_tests::config(dir);
     let metrics = Arc::new(Metrics::new());
     let clock = Clock::manual(1_700_000_000_000);
-    Logs::open(
-        config(dir),
-        journal,
-        Arc::new(OsDisk),
-        Arc::new(|_| None),
-        metrics,
-        clock,
-    )
-    .unwrap()
+    Logs::open(config(dir), journal, Arc::new(OsDisk), Arc::new(|_| None), metrics, clock).unwrap()
 }
 
 /// All lines of an account, from its sealed files and its growing one.
@@ -39,10 +31,7 @@ fn lines(dir: &Path, account: u32) -> String {
         .map(|entry| entry.unwrap().path())
         .collect();
     names.sort();
-    names
-        .iter()
-        .map(|path| inflate(&std::fs::read(path).unwrap()))
-        .collect()
+    names.iter().map(|path| inflate(&std::fs::read(path).unwrap())).collect()
 }
 
 #[tokio::test]
@@ -53,10 +42,7 @@ async fn a_log_holds_what_was_receipted() {
         let (journal, logs) = open(dir.path());
         for n in 0..50 {
             let line = format!("{{\"n\":1{start}{n:02},\"@timestamp\":0,\"type\":1}}\n");
-            journal
-                .append(batch(7, Durability::Synced, n, &line))
-                .await
-                .unwrap();
+            journal.append(batch(7, Durability::Synced, n, &line)).await.unwrap();
             expect += &line;
         }
         journal.close();

@@ -97,9 +97,7 @@ impl Store {
         by: &By,
     ) -> Result<Option<Account>, StoreError> {
         let mut write = Write::begin(&self.0, by).await?;
-        let any = sqlx::query("SELECT id FROM accounts LIMIT 1")
-            .fetch_optional(&mut *write.tx)
-            .await?;
+        let any = sqlx::query("SELECT id FROM accounts LIMIT 1").fetch_optional(&mut *write.tx).await?;
         if any.is_some() {
             return Ok(None);
         }
@@ -139,21 +137,14 @@ impl Store {
 
     /// One account, whoever asks.
     pub async fn account(&self, id: AccountId) -> Result<Account, StoreError> {
-        let row = sqlx::query(SELECT)
-            .bind(i64::from(id.0))
-            .fetch_optional(&self.0.readers)
-            .await?;
+        let row = sqlx::query(SELECT).bind(i64::from(id.0)).fetch_optional(&self.0.readers).await?;
         account_of(&row.ok_or(StoreError::NotFound)?)
     }
 
     /// The main account itself or one of its sub-accounts.
     pub async fn account_under(&self, main: AccountId, id: AccountId) -> Result<Account, StoreError> {
         let account = self.account(id).await?;
-        if account.is_under(main) {
-            Ok(account)
-        } else {
-            Err(StoreError::NotFound)
-        }
+        if account.is_under(main) { Ok(account) } else { Err(StoreError::NotFound) }
     }
 
     /// Changes the main account itself or one of its sub-accounts.
@@ -176,15 +167,7 @@ impl Store {
             return Ok(before);
         }
         save(&mut write, &after).await?;
-        write
-            .audit(
-                id,
-                "account.update",
-                subject(id),
-                Some(audited(&before)),
-                Some(audited(&after)),
-            )
-            .await?;
+        write.audit(id, "account.update", subject(id), Some(audited(&before)), Some(audited(&after))).await?;
         if after.grant() != before.grant() {
             write.change(Change::Account(after.grant()));
         }
@@ -238,9 +221,7 @@ async fn checked(
     except: Option<AccountId>,
     settings: &mut AccountSettings,
 ) -> Result<(), StoreError> {
-    Name::parse(&settings.name)?
-        .as_str()
-        .clone_into(&mut settings.name);
+    Name::parse(&settings.name)?.as_str().clone_into(&mut settings.name);
     rules::check_bounds(settings.retention, settings.rate_bytes_max)?;
     let taken =
         sqlx::query("SELECT id FROM accounts WHERE (id = $1 OR parent = $1) AND name = $2 AND id <> $3")
@@ -266,13 +247,7 @@ async fn insert_account(
     let id = write.draw(Counter::Account).await?;
     let account_id = AccountId(u32::try_from(id).map_err(|_| StoreError::Damaged("account_next"))?);
     checked(write, parent.unwrap_or(account_id), None, &mut settings).await?;
-    let account = Account {
-        id: account_id,
-        parent,
-        plan,
-        settings,
-        created_ms: write.at_ms.unsigned_abs(),
-    };
+    let account = Account { id: account_id, parent, plan, settings, created_ms: write.at_ms.unsigned_abs() };
     sqlx::query(
         "INSERT INTO accounts (id, parent, name, plan, retention_days, created_ms) VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -285,15 +260,7 @@ async fn insert_account(
     .execute(&mut *write.tx)
     .await?;
     save(write, &account).await?;
-    write
-        .audit(
-            account.id,
-            "account.create",
-            subject(account.id),
-            None,
-            Some(audited(&account)),
-        )
-        .await?;
+    write.audit(account.id, "account.create", subject(account.id), None, Some(audited(&account))).await?;
     write.change(Change::Account(account.grant()));
     let name = Name::parse(FIRST_TOKEN)?;
     let token = insert_token(inner, write, account.id, &name, true, secrets.shipping_token).await?;
@@ -315,15 +282,7 @@ async fn insert_api_token(
         .execute(&mut *write.tx)
         .await?;
     let after = json!({ "name": FIRST_API_TOKEN });
-    write
-        .audit(
-            account,
-            "api-token.create",
-            format!("api-token:{FIRST_API_TOKEN}"),
-            None,
-            Some(after),
-        )
-        .await
+    write.audit(account, "api-token.create", format!("api-token:{FIRST_API_TOKEN}"), None, Some(after)).await
 }
 
 async fn save(write: &mut Write<'_>, account: &Account) -> Result<(), StoreError> {
@@ -345,10 +304,7 @@ async fn save(write: &mut Write<'_>, account: &Account) -> Result<(), StoreError
 }
 
 async fn find(write: &mut Write<'_>, id: AccountId) -> Result<Account, StoreError> {
-    let row = sqlx::query(SELECT)
-        .bind(i64::from(id.0))
-        .fetch_optional(&mut *write.tx)
-        .await?;
+    let row = sqlx::query(SELECT).bind(i64::from(id.0)).fetch_optional(&mut *write.tx).await?;
     account_of(&row.ok_or(StoreError::NotFound)?)
 }
 

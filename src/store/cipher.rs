@@ -42,17 +42,11 @@ impl Cipher {
 
     /// Opens what [`Self::seal`] made.
     pub fn open(&self, owner: &str, sealed: &str) -> Result<String, DoesNotOpen> {
-        let bytes = sealed
-            .strip_prefix(VERSION)
-            .and_then(from_hex)
-            .ok_or(DoesNotOpen)?;
+        let bytes = sealed.strip_prefix(VERSION).and_then(from_hex).ok_or(DoesNotOpen)?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
         let mut sealed = sealed.to_vec();
-        let secret = self
-            .0
-            .open_in_place(nonce, Aad::from(owner), &mut sealed)
-            .map_err(|_| DoesNotOpen)?;
+        let secret = self.0.open_in_place(nonce, Aad::from(owner), &mut sealed).map_err(|_| DoesNotOpen)?;
         String::from_utf8(secret.to_vec()).map_err(|_| DoesNotOpen)
     }
 
@@ -74,10 +68,7 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
         return None;
     }
-    digits
-        .chunks_exact(2)
-        .map(|pair| Some((nibble(pair[0])? << 4 | nibble(pair[1])?) as u8))
-        .collect()
+    digits.chunks_exact(2).map(|pair| Some((nibble(pair[0])? << 4 | nibble(pair[1])?) as u8)).collect()
 }
 
 #[cfg(test)]
@@ -104,15 +95,7 @@ mod tests {
 
     #[test]
     fn refuses_what_it_did_not_make() {
-        for sealed in [
-            "",
-            "v1:",
-            "v1:00",
-            "v1:zz",
-            "v2:00",
-            "ü",
-            &format!("v1:{}", "00".repeat(40)),
-        ] {
+        for sealed in ["", "v1:", "v1:00", "v1:zz", "v2:00", "ü", &format!("v1:{}", "00".repeat(40))] {
             assert_eq!(cipher("a").open("token:1", sealed), Err(DoesNotOpen), "{sealed}");
         }
     }

@@ -38,9 +38,7 @@ impl Store {
         };
         // One transaction, one moment. (A database that does not promise that by default must be told to.)
         let mut tx = self.0.readers.begin().await?;
-        let row = sqlx::query("SELECT revision FROM store")
-            .fetch_one(&mut *tx)
-            .await?;
+        let row = sqlx::query("SELECT revision FROM store").fetch_one(&mut *tx).await?;
         let latest: u64 = number(&row, "revision")?;
         if latest <= revision {
             return Ok((latest == revision).then(Vec::new));
@@ -68,9 +66,7 @@ impl Store {
     /// The whole directory at one moment.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let mut tx = self.0.readers.begin().await?;
-        let row = sqlx::query("SELECT revision FROM store")
-            .fetch_one(&mut *tx)
-            .await?;
+        let row = sqlx::query("SELECT revision FROM store").fetch_one(&mut *tx).await?;
         let revision = number(&row, "revision")?;
         let mut changes = vec![];
         let accounts = "SELECT id, durability, rate_bytes_max, retention_days, retention_bytes_max FROM accounts \
@@ -103,11 +99,7 @@ async fn read_all(
 ) -> Result<(), StoreError> {
     let mut last = -1_i64;
     loop {
-        let rows = sqlx::query(sql)
-            .bind(last)
-            .bind(ROWS_AT_ONCE)
-            .fetch_all(&mut *connection)
-            .await?;
+        let rows = sqlx::query(sql).bind(last).bind(ROWS_AT_ONCE).fetch_all(&mut *connection).await?;
         let Some(end) = rows.last() else { return Ok(()) };
         last = end.try_get("id")?;
         rows.iter().try_for_each(&mut each)?;

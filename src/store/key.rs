@@ -36,9 +36,7 @@ impl Key {
     }
 
     fn to_hex(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |hex, byte| {
-            hex + &format!("{byte:02x}")
-        })
+        self.0.iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
     }
 }
 
@@ -89,20 +87,14 @@ impl KeySource {
             Self::Given(key) => Ok(key.clone()),
             Self::File(path) => match read(path)? {
                 Some(key) => Ok(key),
-                None => create(path).map_err(|source| KeyError::Create {
-                    path: path.clone(),
-                    source,
-                }),
+                None => create(path).map_err(|source| KeyError::Create { path: path.clone(), source }),
             },
         }
     }
 }
 
 fn read(path: &Path) -> Result<Option<Key>, KeyError> {
-    let fault = |source| KeyError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let fault = |source| KeyError::Read { path: path.to_owned(), source };
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text.map_err(fault)?,
@@ -116,16 +108,9 @@ fn read(path: &Path) -> Result<Option<Key>, KeyError> {
 
 fn create(path: &Path) -> io::Result<Key> {
     let key = Key::random().map_err(io::Error::other)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let draft = path.with_extension(format!("draft-{}", uuid::Uuid::new_v4()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let linked = writeln!(file, "{}", key.to_hex())
         .and_then(|()| file.sync_all())
         // Unlike a rename, a link never replaces a key that appeared meanwhile.
@@ -150,11 +135,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(source.existing_or_new().unwrap(), key);
         assert_eq!(source.existing().unwrap(), key);
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "no draft is left"
-        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
     }
 
     #[test]

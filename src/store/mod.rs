@@ -118,17 +118,12 @@ impl Store {
     /// Opens the store, brings its tables up to date, and makes sure that the key is the right one.
     pub async fn open(options: Options, clock: Clock) -> Result<Self, OpenError> {
         let path = options.url.strip_prefix("sqlite://").ok_or(OpenError::Address)?;
-        let url = sqlite_url(path).map_err(|source| OpenError::File {
-            path: path.to_owned(),
-            source,
-        })?;
+        let url = sqlite_url(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         sqlx::any::install_default_drivers();
         let writer = connect(&url, 1).await.map_err(OpenError::Connect)?;
         migrations().run(&writer).await.map_err(OpenError::Migrate)?;
         let (id, revision, cipher) = identify(&writer, &options.key).await?;
-        let readers = connect(&url, options.readers_max.max(1))
-            .await
-            .map_err(OpenError::Connect)?;
+        let readers = connect(&url, options.readers_max.max(1)).await.map_err(OpenError::Connect)?;
         Ok(Self(Arc::new(Inner {
             id,
             cipher,
@@ -170,11 +165,7 @@ fn migrations() -> Migrator {
 /// Makes the file, readable by its owner alone, and the address of it that the driver reads.
 fn sqlite_url(path: &str) -> io::Result<String> {
     let path = std::path::absolute(Path::new(path))?;
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)?;
+    OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
     let mut url = String::from("sqlite://");
     for &byte in path.as_os_str().as_encoded_bytes() {
         match byte {

@@ -70,11 +70,7 @@ pub struct TokenCounts {
 impl TokenCounts {
     /// One more token may be enabled while fewer than `max` are.
     pub fn may_enable_another(self, max: u32) -> Result<(), Refusal> {
-        if self.enabled < max {
-            Ok(())
-        } else {
-            Err(Refusal::EnabledLimit { max })
-        }
+        if self.enabled < max { Ok(()) } else { Err(Refusal::EnabledLimit { max }) }
     }
 
     /// An enabled token may be disabled while another one stays enabled.
@@ -102,11 +98,7 @@ pub fn check_bounds(retention: Retention, rate_bytes_max: Option<u64>) -> Result
         return Err(Refusal::RetentionDays);
     }
     let storable = |bytes: u64| bytes >= 1 && i64::try_from(bytes).is_ok();
-    if [retention.bytes_max, rate_bytes_max]
-        .into_iter()
-        .flatten()
-        .all(storable)
-    {
+    if [retention.bytes_max, rate_bytes_max].into_iter().flatten().all(storable) {
         Ok(())
     } else {
         Err(Refusal::Bytes)
@@ -130,11 +122,7 @@ mod tests {
             (&too_long, Err(Refusal::NameTooLong)),
         ] {
             let name = Name::parse(text);
-            assert_eq!(
-                name.as_ref().map(Name::as_str).map_err(|r| *r),
-                expect,
-                "{text:?}"
-            );
+            assert_eq!(name.as_ref().map(Name::as_str).map_err(|r| *r), expect, "{text:?}");
         }
     }
 

@@ -29,10 +29,7 @@ struct Fixture {
 
 fn options(folder: &TempDir) -> Options {
     Options {
-        url: format!(
-            "sqlite://{}",
-            folder.path().join("a folder's control.db").display()
-        ),
+        url: format!("sqlite://{}", folder.path().join("a folder's control.db").display()),
         key: KeySource::Given(Key::from_hex(&"5a".repeat(32)).unwrap()),
         revisions_max: 1_000,
         readers_max: 2,
@@ -42,10 +39,7 @@ fn options(folder: &TempDir) -> Options {
 fn settings(name: &str) -> AccountSettings {
     AccountSettings {
         name: name.to_owned(),
-        retention: Retention {
-            days: 7,
-            bytes_max: None,
-        },
+        retention: Retention { days: 7, bytes_max: None },
         durability: None,
         rate_bytes_max: None,
     }
@@ -70,56 +64,29 @@ impl Fixture {
     async fn with_revisions(plan: Plan, revisions_max: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(1_700_000_000_123);
-        let options = Options {
-            revisions_max,
-            ..options(&folder)
-        };
+        let options = Options { revisions_max, ..options(&folder) };
         let store = Store::open(options, clock.clone()).await.unwrap();
-        let by = By {
-            actor: "tester".to_owned(),
-            ..By::default()
-        };
-        let secrets = FirstSecrets {
-            api_token: ApiToken::parse(API_TOKEN).unwrap(),
-            ..secrets(0)
-        };
-        let account = store
-            .create_first_account(plan, settings("main"), secrets, &by)
-            .await
-            .unwrap()
-            .unwrap();
-        Self {
-            folder,
-            clock,
-            store,
-            account: account.id,
-            by,
-        }
+        let by = By { actor: "tester".to_owned(), ..By::default() };
+        let secrets = FirstSecrets { api_token: ApiToken::parse(API_TOKEN).unwrap(), ..secrets(0) };
+        let account =
+            store.create_first_account(plan, settings("main"), secrets, &by).await.unwrap().unwrap();
+        Self { folder, clock, store, account: account.id, by }
     }
 
     async fn create(&self, n: u64, enabled: bool) -> Result<TokenId, StoreError> {
         let name = format!("token {n}");
-        let token = self
-            .store
-            .create_token(self.account, &name, enabled, secret(n), &self.by)
-            .await?;
+        let token = self.store.create_token(self.account, &name, enabled, secret(n), &self.by).await?;
         Ok(token.id)
     }
 
     async fn enable(&self, id: TokenId, enabled: bool) -> Result<(), StoreError> {
-        let token = self
-            .store
-            .update_token(self.account, id, None, Some(enabled), &self.by)
-            .await?;
+        let token = self.store.update_token(self.account, id, None, Some(enabled), &self.by).await?;
         assert_eq!(token.enabled, enabled);
         Ok(())
     }
 
     async fn delete(&self, id: TokenId) -> Result<(), StoreError> {
-        self.store
-            .delete_token(self.account, id, &self.by)
-            .await
-            .map(drop)
+        self.store.delete_token(self.account, id, &self.by).await.map(drop)
     }
 
     async fn default(&self) -> TokenId {
@@ -153,19 +120,10 @@ async fn the_first_account_starts_with_an_enabled_default_token() {
     let f = Fixture::new(Plan::Pro).await;
     assert_eq!(f.account, AccountId(1_000));
     let token = f.store.default_token(f.account).await.unwrap();
-    assert_eq!(
-        (token.id, token.name.as_str(), token.enabled),
-        (FIRST, "default", true)
-    );
+    assert_eq!((token.id, token.name.as_str(), token.enabled), (FIRST, "default", true));
     assert_eq!(token.secret, secret(0));
-    assert_eq!(
-        (token.created_ms, token.created_by.as_str()),
-        (1_700_000_000_123, "tester")
-    );
-    let again = f
-        .store
-        .create_first_account(Plan::Pro, settings("other"), secrets(9), &f.by)
-        .await;
+    assert_eq!((token.created_ms, token.created_by.as_str()), (1_700_000_000_123, "tester"));
+    let again = f.store.create_first_account(Plan::Pro, settings("other"), secrets(9), &f.by).await;
     assert_eq!(again.unwrap(), None);
 }
 
@@ -176,15 +134,9 @@ async fn community_has_one_enabled_token_and_pro_fifteen() {
         for n in 1..max {
             f.create(n, true).await.unwrap();
         }
-        assert_eq!(
-            refusal(f.create(99, true).await),
-            Refusal::EnabledLimit { max: max as u32 }
-        );
+        assert_eq!(refusal(f.create(99, true).await), Refusal::EnabledLimit { max: max as u32 });
         let spare = f.create(99, false).await.unwrap();
-        assert_eq!(
-            refusal(f.enable(spare, true).await),
-            Refusal::EnabledLimit { max: max as u32 }
-        );
+        assert_eq!(refusal(f.enable(spare, true).await), Refusal::EnabledLimit { max: max as u32 });
         let limits = f.store.token_limits(f.account).await.unwrap();
         assert_eq!((limits.enabled_max, limits.enabled), (max as u32, max as u32));
     }
@@ -233,11 +185,7 @@ async fn names_are_trimmed_unique_and_not_empty() {
     assert_eq!(refusal(create(" ", 2).await), Refusal::NameEmpty);
     let rename = |name: &'static str| f.store.update_token(f.account, FIRST, Some(name), None, &f.by);
     assert_eq!(refusal(rename("apac prod").await), Refusal::TokenNameTaken);
-    assert_eq!(
-        rename("default ").await.unwrap().updated_by,
-        "tester",
-        "its own name is not taken"
-    );
+    assert_eq!(rename("default ").await.unwrap().updated_by, "tester", "its own name is not taken");
     assert_eq!(rename("emea").await.unwrap().name, "emea");
 }
 
@@ -253,11 +201,7 @@ async fn numbers_are_never_used_again() {
 async fn an_update_that_changes_nothing_leaves_no_trace() {
     let f = Fixture::new(Plan::Pro).await;
     f.clock.advance(std::time::Duration::from_secs(5));
-    let token = f
-        .store
-        .update_token(f.account, FIRST, Some("default"), Some(true), &f.by)
-        .await
-        .unwrap();
+    let token = f.store.update_token(f.account, FIRST, Some("default"), Some(true), &f.by).await.unwrap();
     assert_eq!(token.updated_ms, 1_700_000_000_123);
     assert_eq!(f.store.audit_trail(f.account, None, 10).await.unwrap().len(), 4);
     assert_eq!(*f.store.latest_revision().borrow(), 1);
@@ -266,49 +210,19 @@ async fn an_update_that_changes_nothing_leaves_no_trace() {
 #[tokio::test]
 async fn accounts_see_only_their_own() {
     let f = Fixture::new(Plan::Community).await;
-    let sub = f
-        .store
-        .create_sub_account(f.account, settings("sub"), secrets(7), &f.by)
-        .await
-        .unwrap();
+    let sub = f.store.create_sub_account(f.account, settings("sub"), secrets(7), &f.by).await.unwrap();
     let token = f.store.default_token(sub.id).await.unwrap();
-    assert!(matches!(
-        f.store.token(f.account, token.id).await,
-        Err(StoreError::NotFound)
-    ));
+    assert!(matches!(f.store.token(f.account, token.id).await, Err(StoreError::NotFound)));
     assert!(matches!(f.delete(token.id).await, Err(StoreError::NotFound)));
-    assert!(matches!(
-        f.enable(token.id, false).await,
-        Err(StoreError::NotFound)
-    ));
-    assert!(matches!(
-        f.store.account_under(sub.id, f.account).await,
-        Err(StoreError::NotFound)
-    ));
-    let update = f
-        .store
-        .update_account(sub.id, f.account, AccountUpdate::default(), &f.by)
-        .await;
+    assert!(matches!(f.enable(token.id, false).await, Err(StoreError::NotFound)));
+    assert!(matches!(f.store.account_under(sub.id, f.account).await, Err(StoreError::NotFound)));
+    let update = f.store.update_account(sub.id, f.account, AccountUpdate::default(), &f.by).await;
     assert!(matches!(update, Err(StoreError::NotFound)));
     assert_eq!(sub.plan, Plan::Community, "the plan is shared");
-    assert_eq!(
-        f.store.token_limits(sub.id).await.unwrap().enabled,
-        1,
-        "its limit is its own"
-    );
-    let identity = f
-        .store
-        .authenticate(&secrets(7).api_token.digest())
-        .await
-        .unwrap()
-        .unwrap();
+    assert_eq!(f.store.token_limits(sub.id).await.unwrap().enabled, 1, "its limit is its own");
+    let identity = f.store.authenticate(&secrets(7).api_token.digest()).await.unwrap().unwrap();
     assert_eq!((identity.account, identity.main), (sub.id, false));
-    let identity = f
-        .store
-        .authenticate(&TokenDigest::of(API_TOKEN))
-        .await
-        .unwrap()
-        .unwrap();
+    let identity = f.store.authenticate(&TokenDigest::of(API_TOKEN)).await.unwrap().unwrap();
     assert_eq!((identity.account, identity.main), (f.account, true));
     assert_eq!(
         f.store.authenticate(&secret(0).digest()).await.unwrap(),
@@ -316,10 +230,7 @@ async fn accounts_see_only_their_own() {
         "a shipping token manages nothing"
     );
     let names = |trail: Vec<audit::AuditEntry>| trail.iter().map(|e| e.account).collect::<BTreeSet<_>>();
-    assert_eq!(
-        names(f.store.audit_trail(sub.id, None, 99).await.unwrap()),
-        BTreeSet::from([sub.id])
-    );
+    assert_eq!(names(f.store.audit_trail(sub.id, None, 99).await.unwrap()), BTreeSet::from([sub.id]));
     assert_eq!(
         names(f.store.audit_trail(f.account, None, 99).await.unwrap()),
         BTreeSet::from([f.account, sub.id])
@@ -331,18 +242,10 @@ async fn finds_sorts_and_pages() {
     let f = Fixture::new(Plan::Pro).await;
     for (n, name, enabled) in [(1, "c", true), (2, "a", false), (3, "b", true)] {
         f.clock.advance(std::time::Duration::from_secs(1));
-        f.store
-            .create_token(f.account, name, enabled, secret(n), &f.by)
-            .await
-            .unwrap();
+        f.store.create_token(f.account, name, enabled, secret(n), &f.by).await.unwrap();
     }
     let find = async |enabled, sort: &[(SortField, bool)], offset, limit| {
-        let search = TokenSearch {
-            enabled,
-            sort: sort.to_vec(),
-            offset,
-            limit,
-        };
+        let search = TokenSearch { enabled, sort: sort.to_vec(), offset, limit };
         let found = f.store.search_tokens(f.account, &search).await.unwrap();
         let names: Vec<_> = found.tokens.into_iter().map(|token| token.name).collect();
         (found.total, names.join(" "))
@@ -352,13 +255,7 @@ async fn finds_sorts_and_pages() {
         (None, &[][..], 0, 25, (4, "default c a b")),
         (None, &[(CreatedAt, true)], 0, 25, (4, "b a c default")),
         (None, &[(Name, false)], 0, 25, (4, "a b c default")),
-        (
-            None,
-            &[(Name, true), (Name, false), (CreatedAt, false)],
-            1,
-            2,
-            (4, "c b"),
-        ),
+        (None, &[(Name, true), (Name, false), (CreatedAt, false)], 1, 2, (4, "c b")),
         (Some(true), &[(Name, false)], 0, 25, (3, "b c default")),
         (Some(false), &[], 0, 25, (1, "a")),
         (None, &[], 4, 25, (4, "")),
@@ -378,26 +275,13 @@ async fn the_trail_says_who_did_what_and_holds_no_secret() {
         source: Some("192.0.2.1".to_owned()),
         request_id: Some("r".to_owned()),
     };
-    let second = f
-        .store
-        .create_token(f.account, "second", true, secret(2), &by)
-        .await
-        .unwrap();
-    f.store
-        .update_token(f.account, FIRST, Some("old"), Some(false), &by)
-        .await
-        .unwrap();
+    let second = f.store.create_token(f.account, "second", true, secret(2), &by).await.unwrap();
+    f.store.update_token(f.account, FIRST, Some("old"), Some(false), &by).await.unwrap();
     f.store.delete_token(f.account, FIRST, &by).await.unwrap();
     let trail = f.store.audit_trail(f.account, None, 4).await.unwrap();
     let line = |e: &audit::AuditEntry| {
         let json = |v: &Option<serde_json::Value>| v.as_ref().map_or("-".to_owned(), |v| v.to_string());
-        format!(
-            "{} {} {} -> {}",
-            e.action,
-            e.subject,
-            json(&e.before),
-            json(&e.after)
-        )
+        format!("{} {} {} -> {}", e.action, e.subject, json(&e.before), json(&e.after))
     };
     assert_eq!(
         trail.iter().map(line).collect::<Vec<_>>(),
@@ -409,27 +293,12 @@ async fn the_trail_says_who_did_what_and_holds_no_secret() {
         ]
     );
     let newest = &trail[0];
-    assert_eq!(
-        (newest.actor.as_str(), newest.actor_account),
-        ("api-token:admin", Some(f.account))
-    );
-    assert_eq!(
-        (newest.source.as_deref(), newest.request_id.as_deref()),
-        (Some("192.0.2.1"), Some("r"))
-    );
-    let older = f
-        .store
-        .audit_trail(f.account, Some(trail[3].id), 99)
-        .await
-        .unwrap();
+    assert_eq!((newest.actor.as_str(), newest.actor_account), ("api-token:admin", Some(f.account)));
+    assert_eq!((newest.source.as_deref(), newest.request_id.as_deref()), (Some("192.0.2.1"), Some("r")));
+    let older = f.store.audit_trail(f.account, Some(trail[3].id), 99).await.unwrap();
     assert_eq!(older.len(), 4, "the four of the first start");
     assert_eq!(second.created_by, "api-token:admin");
-    let trail = format!(
-        "{:?}{older:?}{trail:?}",
-        f.store.search_tokens(f.account, &TokenSearch::default()).await
-    );
-    assert!(
-        !trail.contains("shipping-token-number") && !trail.contains(API_TOKEN),
-        "{trail}"
-    );
+    let trail =
+        format!("{:?}{older:?}{trail:?}", f.store.search_tokens(f.account, &TokenSearch::default()).await);
+    assert!(!trail.contains("shipping-token-number") && !trail.contains(API_TOKEN), "{trail}");
 }

@@ -142,27 +142,15 @@ impl Store {
     pub async fn delete_token(&self, account: AccountId, id: TokenId, by: &By) -> Result<Token, StoreError> {
         let mut write = Write::begin(&self.0, by).await?;
         let token = find(&self.0, &mut write, account, id).await?;
-        counts(&mut write.tx, account)
-            .await?
-            .may_delete_one(token.enabled)?;
+        counts(&mut write.tx, account).await?.may_delete_one(token.enabled)?;
         sqlx::query("DELETE FROM shipping_tokens WHERE account = $1 AND id = $2")
             .bind(i64::from(account.0))
             .bind(i64::from(id.0))
             .execute(&mut *write.tx)
             .await?;
-        write
-            .audit(
-                account,
-                "shipping-token.delete",
-                subject(id),
-                Some(audited(&token)),
-                None,
-            )
-            .await?;
+        write.audit(account, "shipping-token.delete", subject(id), Some(audited(&token)), None).await?;
         if token.enabled {
-            write.change(Change::Revoke {
-                digest: token.secret.digest(),
-            });
+            write.change(Change::Revoke { digest: token.secret.digest() });
             succeed_default(&mut write, account).await?;
         }
         write.commit().await?;
@@ -195,10 +183,7 @@ impl Store {
             .fetch_one(&mut *tx)
             .await?;
         // Made of constants only; what the client sent is bound.
-        let sql = format!(
-            "SELECT * {WHERE} ORDER BY {} LIMIT $4 OFFSET $5",
-            order_by(&search.sort)
-        );
+        let sql = format!("SELECT * {WHERE} ORDER BY {} LIMIT $4 OFFSET $5", order_by(&search.sort));
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(i64::from(account.0))
             .bind(least)
@@ -209,10 +194,7 @@ impl Store {
             .await?;
         Ok(FoundTokens {
             total: number(&row, "total")?,
-            tokens: rows
-                .iter()
-                .map(|row| token_of(&self.0, row))
-                .collect::<Result<_, _>>()?,
+            tokens: rows.iter().map(|row| token_of(&self.0, row)).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -271,15 +253,7 @@ pub(super) async fn insert_token(
     .bind(&token.updated_by)
     .execute(&mut *write.tx)
     .await?;
-    write
-        .audit(
-            account,
-            "shipping-token.create",
-            subject(token.id),
-            None,
-            Some(audited(&token)),
-        )
-        .await?;
+    write.audit(account, "shipping-token.create", subject(token.id), None, Some(audited(&token))).await?;
     if enabled {
         write.change(directory_change(account, &token));
     }
@@ -394,10 +368,7 @@ async fn counts(connection: &mut AnyConnection, account: AccountId) -> Result<To
     .bind(i64::from(account.0))
     .fetch_one(connection)
     .await?;
-    Ok(TokenCounts {
-        total: number(&row, "total")?,
-        enabled: number(&row, "enabled")?,
-    })
+    Ok(TokenCounts { total: number(&row, "total")?, enabled: number(&row, "enabled")? })
 }
 
 pub(super) fn token_of(inner: &Inner, row: &AnyRow) -> Result<Token, StoreError> {
@@ -438,13 +409,5 @@ fn audited(token: &Token) -> Value {
 
 fn directory_change(account: AccountId, token: &Token) -> Change {
     let digest = token.secret.digest();
-    if token.enabled {
-        Change::Token {
-            digest,
-            token: token.id,
-            account,
-        }
-    } else {
-        Change::Revoke { digest }
-    }
+    if token.enabled { Change::Token { digest, token: token.id, account } } else { Change::Revoke { digest } }
 }

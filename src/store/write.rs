@@ -118,10 +118,7 @@ impl<'a> Write<'a> {
         let changes =
             serde_json::to_string(&self.changes).map_err(|_| StoreError::Damaged("changes_json"))?;
         let at_ms = i64::try_from(self.inner.clock.unix_ms()).unwrap_or(i64::MAX);
-        sqlx::query("UPDATE store SET revision = $1")
-            .bind(revision)
-            .execute(&mut *self.tx)
-            .await?;
+        sqlx::query("UPDATE store SET revision = $1").bind(revision).execute(&mut *self.tx).await?;
         sqlx::query("INSERT INTO directory_log (revision, at_ms, changes_json) VALUES ($1, $2, $3)")
             .bind(revision)
             .bind(at_ms)

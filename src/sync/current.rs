@@ -44,11 +44,7 @@ impl Current {
     /// Judges a token; `None` before the first directory.
     #[inline]
     pub fn admit(&self, digest: &TokenDigest) -> Option<Result<Permit, Denial>> {
-        self.0
-            .directory
-            .load()
-            .as_ref()
-            .map(|directory| directory.admit(digest))
+        self.0.directory.load().as_ref().map(|directory| directory.admit(digest))
     }
 
     /// Judges a permit again, by the directory now in force.
@@ -90,36 +86,21 @@ impl Current {
 
     /// Puts `directory` in force, as confirmed by `store` just now. The reconciler alone does this while a gateway runs.
     pub fn publish(&self, directory: Directory, store: &str) {
-        self.put(
-            directory,
-            Origin {
-                store: store.to_owned(),
-                confirmed: Some(clock::monotonic()),
-            },
-        );
+        self.put(directory, Origin { store: store.to_owned(), confirmed: Some(clock::monotonic()) });
     }
 
     /// Puts a directory read from disk in force, unless there is one already.
     pub(super) fn publish_last_good(&self, directory: Directory, store: &str) -> bool {
         let first = !self.is_ready();
         if first {
-            self.put(
-                directory,
-                Origin {
-                    store: store.to_owned(),
-                    confirmed: None,
-                },
-            );
+            self.put(directory, Origin { store: store.to_owned(), confirmed: None });
         }
         first
     }
 
     /// Notes that the control plane still holds what is in force.
     pub(super) fn confirm(&self) {
-        let origin = Origin {
-            confirmed: Some(clock::monotonic()),
-            ..(**self.0.origin.load()).clone()
-        };
+        let origin = Origin { confirmed: Some(clock::monotonic()), ..(**self.0.origin.load()).clone() };
         self.0.origin.store(Arc::new(origin));
     }
 

@@ -51,10 +51,7 @@ fn serve(file: &Path, current: &Current) {
         Ok(Some((directory, store))) => {
             let revision = directory.revision();
             if current.publish_last_good(directory, &store) {
-                tracing::warn!(
-                    revision,
-                    "the control plane is late: serving the last good directory"
-                );
+                tracing::warn!(revision, "the control plane is late: serving the last good directory");
             }
         }
         Ok(None) => tracing::warn!("the control plane is late, and there is no last good directory to serve"),
@@ -74,22 +71,14 @@ fn write(file: &Path, directory: &Directory, store: &str) -> io::Result<()> {
         out.write_all(&line)?;
         Ok(line)
     };
-    line(&Message::Hello {
-        version: wire::VERSION,
-        store: store.to_owned(),
-    })?;
-    line(&Message::Snapshot {
-        revision: directory.revision(),
-        changes: directory.changes().count() as u64,
-    })?;
+    line(&Message::Hello { version: wire::VERSION, store: store.to_owned() })?;
+    line(&Message::Snapshot { revision: directory.revision(), changes: directory.changes().count() as u64 })?;
     let mut crc32c = 0;
     for change in directory.changes() {
         crc32c = crc32c::crc32c_append(crc32c, &line(&Message::Change(change))?);
     }
     line(&Message::SnapshotEnd { crc32c })?;
-    out.into_inner()
-        .map_err(io::IntoInnerError::into_error)?
-        .sync_all()?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(&fresh, file)?;
     match file.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
@@ -110,9 +99,7 @@ fn read(file: &Path) -> io::Result<Option<(Directory, String)>> {
     for line in lines {
         let mut line = line?;
         line.push(b'\n');
-        replica
-            .take(&line)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        replica.take(&line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     }
     let torn = || io::Error::new(io::ErrorKind::UnexpectedEof, "it ends too early");
     let directory = aside.directory().ok_or_else(torn)?;
@@ -129,10 +116,7 @@ mod tests {
     fn directory() -> Directory {
         let mut directory = Directory::default();
         let account = AccountId(7);
-        let retention = Retention {
-            days: 3,
-            bytes_max: None,
-        };
+        let retention = Retention { days: 3, bytes_max: None };
         directory.apply(Change::Account(AccountGrant {
             account,
             durability: None,
@@ -141,11 +125,7 @@ mod tests {
         }));
         for n in 0..100u32 {
             let digest = TokenDigest::of(&n.to_string());
-            directory.apply(Change::Token {
-                digest,
-                token: TokenId(n),
-                account,
-            });
+            directory.apply(Change::Token { digest, token: TokenId(n), account });
         }
         directory.advance(41);
         directory
@@ -158,10 +138,7 @@ mod tests {
         assert!(read(&file).unwrap().is_none());
         write(&file, &directory(), "a store").unwrap();
         let (read, store) = read(&file).unwrap().unwrap();
-        assert_eq!(
-            (read.revision(), read.tokens(), store.as_str()),
-            (41, 100, "a store")
-        );
+        assert_eq!((read.revision(), read.tokens(), store.as_str()), (41, 100, "a store"));
         assert!(read.admit(&TokenDigest::of("99")).is_ok());
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
@@ -177,9 +154,7 @@ mod tests {
             fs::write(&file, &whole[..cut]).unwrap();
             assert!(read(&file).is_err(), "cut at {cut}");
         }
-        let altered = String::from_utf8(whole)
-            .unwrap()
-            .replacen("\"token\":5,", "\"token\":6,", 1);
+        let altered = String::from_utf8(whole).unwrap().replacen("\"token\":5,", "\"token\":6,", 1);
         fs::write(&file, altered).unwrap();
         assert!(read(&file).is_err());
     }

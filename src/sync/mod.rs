@@ -72,10 +72,7 @@ async fn reconcile(config: Config, current: Current, metrics: Arc<Metrics>, cloc
 
 fn report(error: &SourceError) {
     let cause = std::error::Error::source(error);
-    tracing::warn!(
-        cause,
-        "the directory's stream ended, the last good one serves on: {error}"
-    );
+    tracing::warn!(cause, "the directory's stream ended, the last good one serves on: {error}");
 }
 
 /// How one stream ended, and whether anything came of it.
@@ -110,10 +107,7 @@ async fn follow(source: &Source, replica: &mut Replica) -> Outcome {
 async fn age(current: Current, metrics: Arc<Metrics>, tasks: Tasks) {
     loop {
         if let Some(confirmed) = current.confirmed() {
-            metrics
-                .directory
-                .age_seconds
-                .set(clock::monotonic().duration_since(confirmed).as_secs() as i64);
+            metrics.directory.age_seconds.set(clock::monotonic().duration_since(confirmed).as_secs() as i64);
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}

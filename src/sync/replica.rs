@@ -66,14 +66,7 @@ impl Replica {
     /// Begins with what is in force, if anything is.
     pub fn new(current: Current, metrics: Arc<Metrics>, clock: Clock) -> Self {
         let directory = Directory::default();
-        Self {
-            current,
-            metrics,
-            clock,
-            directory,
-            store: String::new(),
-            state: State::Closed,
-        }
+        Self { current, metrics, clock, directory, store: String::new(), state: State::Closed }
     }
 
     /// What a new stream may leave out. Closes the one before.
@@ -86,10 +79,8 @@ impl Replica {
             self.directory = (*directory).clone();
             self.store = self.current.store();
         }
-        (!self.store.is_empty()).then(|| Position {
-            store: self.store.clone(),
-            revision: self.directory.revision(),
-        })
+        (!self.store.is_empty())
+            .then(|| Position { store: self.store.clone(), revision: self.directory.revision() })
     }
 
     /// Makes the next stream begin with a snapshot.
@@ -127,12 +118,7 @@ impl Replica {
             return Err(ContractError::OutOfPlace);
         };
         let fresh = Directory::default();
-        self.state = State::Loading(Loading {
-            fresh,
-            revision,
-            missing: changes,
-            crc32c: 0,
-        });
+        self.state = State::Loading(Loading { fresh, revision, missing: changes, crc32c: 0 });
         Ok(())
     }
 
@@ -163,11 +149,7 @@ impl Replica {
     fn follow(&mut self, message: Message) -> Result<(), ContractError> {
         let had = self.directory.revision();
         match message {
-            Message::Delta {
-                revision,
-                at_ms,
-                changes,
-            } => self.step(revision, at_ms, changes),
+            Message::Delta { revision, at_ms, changes } => self.step(revision, at_ms, changes),
             Message::Heartbeat { revision } if revision == had => {
                 self.current.confirm();
                 Ok(())
@@ -182,25 +164,17 @@ impl Replica {
         if revision != had + 1 {
             return Err(ContractError::Gap { had, got: revision });
         }
-        changes
-            .into_iter()
-            .for_each(|change| self.directory.apply(change));
+        changes.into_iter().for_each(|change| self.directory.apply(change));
         self.directory.advance(revision);
         self.publish();
         let took_ms = self.clock.unix_ms().saturating_sub(at_ms);
-        self.metrics
-            .directory
-            .propagation_seconds
-            .observe(took_ms as f64 / 1_000.0);
+        self.metrics.directory.propagation_seconds.observe(took_ms as f64 / 1_000.0);
         Ok(())
     }
 
     fn publish(&self) {
         self.current.publish(self.directory.clone(), &self.store);
-        self.metrics
-            .directory
-            .revision
-            .set(self.directory.revision() as i64);
+        self.metrics.directory.revision.set(self.directory.revision() as i64);
         self.metrics.directory.tokens.set(self.directory.tokens() as i64);
     }
 }

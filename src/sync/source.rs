@@ -58,10 +58,7 @@ impl Source {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(ANSWER_TIMEOUT));
-        Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
-            config: config.clone(),
-        }
+        Self { client: Client::builder(TokioExecutor::new()).build(connector), config: config.clone() }
     }
 
     /// Asks for everything after `position`, or for everything.
@@ -69,22 +66,15 @@ impl Source {
         let mut path = wire::DIRECTORY_PATH.to_owned();
         if let Some(Position { store, revision }) = position {
             let mut query = form_urlencoded::Serializer::new(String::new());
-            query
-                .append_pair("store", &store)
-                .append_pair("after", &revision.to_string());
+            query.append_pair("store", &store).append_pair("after", &revision.to_string());
             path = format!("{path}?{}", query.finish());
         }
         let mut uri = self.config.control_url.clone().into_parts();
-        uri.path_and_query = Some(
-            path.parse()
-                .map_err(|error| SourceError::Address(hyper::http::Error::from(error)))?,
-        );
+        uri.path_and_query =
+            Some(path.parse().map_err(|error| SourceError::Address(hyper::http::Error::from(error)))?);
         let uri = Uri::from_parts(uri).map_err(|error| SourceError::Address(error.into()))?;
         let request = Request::get(uri)
-            .header(
-                header::AUTHORIZATION,
-                format!("Bearer {}", self.config.credential.expose()),
-            )
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.config.credential.expose()))
             .body(Empty::new())
             .map_err(SourceError::Address)?;
         let response = tokio::time::timeout(ANSWER_TIMEOUT, self.client.request(request))
@@ -92,11 +82,7 @@ impl Source {
             .map_err(|_| SourceError::Timeout)?
             .map_err(SourceError::Unreachable)?;
         match response.status() {
-            StatusCode::OK => Ok(Stream {
-                body: response.into_body(),
-                buffer: BytesMut::new(),
-                searched: 0,
-            }),
+            StatusCode::OK => Ok(Stream { body: response.into_body(), buffer: BytesMut::new(), searched: 0 }),
             status => Err(SourceError::Status(status)),
         }
     }
@@ -122,12 +108,7 @@ impl Stream {
             if self.buffer.len() > LINE_BYTES_MAX {
                 return Err(ContractError::LineTooLong.into());
             }
-            let frame = self
-                .body
-                .frame()
-                .await
-                .ok_or(SourceError::Ended)?
-                .map_err(SourceError::Broken)?;
+            let frame = self.body.frame().await.ok_or(SourceError::Ended)?.map_err(SourceError::Broken)?;
             if let Ok(data) = frame.into_data() {
                 self.buffer.extend_from_slice(&data);
             }

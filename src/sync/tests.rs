@@ -10,24 +10,12 @@ fn digest(n: u32) -> TokenDigest {
 }
 
 fn account() -> Change {
-    let retention = Retention {
-        days: 3,
-        bytes_max: None,
-    };
-    Change::Account(AccountGrant {
-        account: AccountId(1),
-        durability: None,
-        rate_bytes_max: None,
-        retention,
-    })
+    let retention = Retention { days: 3, bytes_max: None };
+    Change::Account(AccountGrant { account: AccountId(1), durability: None, rate_bytes_max: None, retention })
 }
 
 fn token(n: u32) -> Change {
-    Change::Token {
-        digest: digest(n),
-        token: TokenId(n),
-        account: AccountId(1),
-    }
+    Change::Token { digest: digest(n), token: TokenId(n), account: AccountId(1) }
 }
 
 fn line(message: &Message) -> Vec<u8> {
@@ -37,17 +25,11 @@ fn line(message: &Message) -> Vec<u8> {
 }
 
 fn hello(store: &str) -> Vec<u8> {
-    line(&Message::Hello {
-        version: wire::VERSION,
-        store: store.into(),
-    })
+    line(&Message::Hello { version: wire::VERSION, store: store.into() })
 }
 
 fn snapshot(revision: u64, changes: &[Change]) -> Vec<Vec<u8>> {
-    let mut lines = vec![line(&Message::Snapshot {
-        revision,
-        changes: changes.len() as u64,
-    })];
+    let mut lines = vec![line(&Message::Snapshot { revision, changes: changes.len() as u64 })];
     let mut crc32c = 0;
     for change in changes {
         let line = line(&Message::Change(change.clone()));
@@ -59,11 +41,7 @@ fn snapshot(revision: u64, changes: &[Change]) -> Vec<Vec<u8>> {
 }
 
 fn delta(revision: u64, changes: Vec<Change>) -> Vec<u8> {
-    line(&Message::Delta {
-        revision,
-        at_ms: 0,
-        changes,
-    })
+    line(&Message::Delta { revision, at_ms: 0, changes })
 }
 
 struct Fixture {
@@ -111,11 +89,7 @@ fn is_not_ready_before_a_whole_snapshot() {
 #[test]
 fn follows_deltas_and_continues_where_a_stream_ended() {
     let mut this = Fixture::loaded();
-    this.feed([
-        delta(6, vec![token(2)]),
-        delta(7, vec![Change::Revoke { digest: digest(1) }]),
-    ])
-    .unwrap();
+    this.feed([delta(6, vec![token(2)]), delta(7, vec![Change::Revoke { digest: digest(1) }])]).unwrap();
     assert_eq!((this.admits(1), this.admits(2)), (Some(false), Some(true)));
     let position = this.replica.position().unwrap();
     assert_eq!((position.store.as_str(), position.revision), ("a", 7));
@@ -128,11 +102,7 @@ fn another_store_means_another_directory() {
     let mut this = Fixture::loaded();
     this.replica.position();
     this.feed([hello("b")]).unwrap();
-    assert_eq!(
-        this.admits(1),
-        Some(true),
-        "the last good one serves until there is another"
-    );
+    assert_eq!(this.admits(1), Some(true), "the last good one serves until there is another");
     this.feed(snapshot(1, &[account(), token(2)])).unwrap();
     assert_eq!((this.admits(1), this.admits(2)), (Some(false), Some(true)));
 }
@@ -146,16 +116,8 @@ fn what_does_not_keep_to_the_contract_changes_nothing() {
     let mut long = snapshot(9, &[account(), token(2)]);
     long.insert(1, line(&Message::Change(token(9))));
     let cases: Vec<(&str, Vec<Vec<u8>>, ContractError)> = vec![
-        (
-            "a gap",
-            vec![delta(7, vec![token(2)])],
-            ContractError::Gap { had: 5, got: 7 },
-        ),
-        (
-            "a repetition",
-            vec![delta(5, vec![token(2)])],
-            ContractError::Gap { had: 5, got: 5 },
-        ),
+        ("a gap", vec![delta(7, vec![token(2)])], ContractError::Gap { had: 5, got: 7 }),
+        ("a repetition", vec![delta(5, vec![token(2)])], ContractError::Gap { had: 5, got: 5 }),
         (
             "a missed delta",
             vec![line(&Message::Heartbeat { revision: 6 })],
@@ -170,21 +132,14 @@ fn what_does_not_keep_to_the_contract_changes_nothing() {
     for (name, lines, expect) in cases {
         let mut this = Fixture::loaded();
         assert_eq!(this.feed(lines), Err(expect), "{name}");
-        assert_eq!(
-            (this.admits(1), this.admits(2)),
-            (Some(true), Some(false)),
-            "{name}"
-        );
+        assert_eq!((this.admits(1), this.admits(2)), (Some(true), Some(false)), "{name}");
     }
 }
 
 #[test]
 fn another_version_is_not_spoken() {
     let mut this = Fixture::new();
-    let hello = line(&Message::Hello {
-        version: 2,
-        store: "a".into(),
-    });
+    let hello = line(&Message::Hello { version: 2, store: "a".into() });
     assert_eq!(this.feed([hello]), Err(ContractError::Version(2)));
     assert_eq!(this.feed([delta(1, vec![])]), Err(ContractError::NoHello));
 }

@@ -15,9 +15,8 @@ fn ship_until_broken(gate: &Gate, round: usize, connection: usize, stop: &Atomic
     let (mut acknowledged, mut sent) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         let batch = 1 + (sent * 7 + connection) % 40;
-        let body: String = (sent..sent + batch)
-            .map(|n| format!("{{\"message\":\"{round}-{connection}-{n}\"}}\n"))
-            .collect();
+        let body: String =
+            (sent..sent + batch).map(|n| format!("{{\"message\":\"{round}-{connection}-{n}\"}}\n")).collect();
         sent += batch;
         let request = Request::post(format!("/?token={SHIPPING_TOKEN}")).body(body);
         if stream.write(&request.bytes()).is_err() {
@@ -66,19 +65,14 @@ fn no_acknowledged_line_is_lost_or_doubled_by_kill_9() {
         let message = message(&line);
         let numbers: Vec<usize> = message.split('-').map(|number| number.parse().unwrap()).collect();
         let key = (numbers[0], numbers[1]);
-        let in_order = last_of
-            .insert(key, numbers[2])
-            .is_none_or(|before| numbers[2] == before + 1);
+        let in_order = last_of.insert(key, numbers[2]).is_none_or(|before| numbers[2] == before + 1);
         assert!(in_order, "{message} is doubled or out of order");
         *counts.entry(key).or_default() += 1;
     }
     let mut lines = 0;
     for (key, (acknowledged, sent)) in shipped {
         let stored = counts.get(&key).copied().unwrap_or(0);
-        assert!(
-            (acknowledged..=sent).contains(&stored),
-            "{key:?}: {acknowledged} <= {stored} <= {sent}"
-        );
+        assert!((acknowledged..=sent).contains(&stored), "{key:?}: {acknowledged} <= {stored} <= {sent}");
         lines += acknowledged;
     }
     assert!(lines > 1_000, "only {lines} lines were acknowledged in all");
@@ -137,9 +131,7 @@ fn a_full_disk_refuses_and_recovers_without_a_restart() {
     let ready = Request::get("/livez").send(gate.ops);
     assert_eq!(ready.status, 200);
     std::fs::remove_file(&ballast).unwrap();
-    eventually("room again", || {
-        (shipper.ship(&["after"]).status == 200).then_some(())
-    });
+    eventually("room again", || (shipper.ship(&["after"]).status == 200).then_some(()));
     let acknowledged = gate.acknowledged(gate.account);
     // Everything reaches the log while the program runs: its disk ends with it.
     eventually("every line is in the log", || {

@@ -12,11 +12,7 @@ fn start_and_read(folder: &std::path::Path) -> String {
     for key in ["GATEWAY__HTTP", "CONTROL__HTTP", "OPS__HTTP"] {
         command.env(format!("SHIPGATE__{key}"), "127.0.0.1:0");
     }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut said = String::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -26,10 +22,7 @@ fn start_and_read(folder: &std::path::Path) -> String {
             break;
         }
     }
-    let stopped = std::process::Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .unwrap();
+    let stopped = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
     assert!(stopped.success());
     assert!(child.wait().unwrap().success());
     said
@@ -41,16 +34,11 @@ fn the_first_start_prints_tokens_that_work_and_later_ones_print_none() {
     let said = start_and_read(folder.path());
     let token = |name: &str| {
         let line = said.lines().find_map(|line| line.trim_start().strip_prefix(name));
-        line.unwrap_or_else(|| panic!("no {name} in {said}"))
-            .trim()
-            .to_owned()
+        line.unwrap_or_else(|| panic!("no {name} in {said}")).trim().to_owned()
     };
     let (shipping, api) = (token("shipping token"), token("API token"));
     assert_eq!(shipping.len(), 32);
-    assert!(
-        said.contains(&format!("token={shipping}")) && said.contains("curl"),
-        "{said}"
-    );
+    assert!(said.contains(&format!("token={shipping}")) && said.contains("curl"), "{said}");
     assert!(said.contains(&format!("X-API-TOKEN: {api}")), "{said}");
     let again = start_and_read(folder.path());
     assert!(!again.contains(&shipping) && !again.contains(&api), "{again}");
@@ -72,10 +60,7 @@ fn wrong_settings_are_all_reported_and_nothing_is_bound() {
         assert_eq!(output.status.code(), Some(64));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("2 mistakes"), "{said}");
-        assert!(
-            said.contains("gateway.http") && said.contains("SHIPGATE__OPS__PORT"),
-            "{said}"
-        );
+        assert!(said.contains("gateway.http") && said.contains("SHIPGATE__OPS__PORT"), "{said}");
     }
     assert!(!data.exists());
     let output = shipgate().arg("check-config").output().unwrap();
@@ -85,10 +70,7 @@ fn wrong_settings_are_all_reported_and_nothing_is_bound() {
 #[test]
 fn two_programs_do_not_share_a_data_folder() {
     let gate = Gate::start();
-    let output = shipgate()
-        .env("SHIPGATE__DATA_DIR", gate.data())
-        .output()
-        .unwrap();
+    let output = shipgate().env("SHIPGATE__DATA_DIR", gate.data()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("another shipgate is running"), "{said}");
@@ -100,19 +82,12 @@ fn health_is_told_on_a_port_of_its_own() {
     for path in ["/livez", "/readyz"] {
         assert_eq!(Request::get(path).send(gate.ops).status, 200, "{path}");
     }
-    let healthy = shipgate()
-        .arg("healthcheck")
-        .env("SHIPGATE__OPS__HTTP", gate.ops.to_string())
-        .output()
-        .unwrap();
+    let healthy =
+        shipgate().arg("healthcheck").env("SHIPGATE__OPS__HTTP", gate.ops.to_string()).output().unwrap();
     assert!(healthy.status.success());
     let ops = gate.ops;
     drop(gate);
-    let gone = shipgate()
-        .arg("healthcheck")
-        .env("SHIPGATE__OPS__HTTP", ops.to_string())
-        .output()
-        .unwrap();
+    let gone = shipgate().arg("healthcheck").env("SHIPGATE__OPS__HTTP", ops.to_string()).output().unwrap();
     assert_eq!(gone.status.code(), Some(1));
 }
 
@@ -124,22 +99,15 @@ fn a_stop_finishes_what_has_begun() {
     let mut idle = Connection::open(gate.ingest).unwrap();
     idle.write(&gate.shipper().request().body("").bytes()).unwrap();
     assert_eq!(idle.answer().unwrap().status, 200);
-    let request = gate
-        .shipper()
-        .request()
-        .header("Content-Length", &body.len().to_string());
+    let request = gate.shipper().request().header("Content-Length", &body.len().to_string());
     upload.write(request.head().as_bytes()).unwrap();
     upload.write(&body.as_bytes()[..5]).unwrap();
     let admitted = r#"shipgate_gateway_auth_total{result="admitted"}"#;
     eventually("it has begun", || (gate.metric(admitted) >= 2.0).then_some(()));
     gate.signal("TERM");
-    eventually("not ready", || {
-        (Request::get("/readyz").send(gate.ops).status == 503).then_some(())
-    });
+    eventually("not ready", || (Request::get("/readyz").send(gate.ops).status == 503).then_some(()));
     assert!(idle.is_closed());
-    eventually("nobody new", || {
-        Connection::open(gate.ingest).is_err().then_some(())
-    });
+    eventually("nobody new", || Connection::open(gate.ingest).is_err().then_some(()));
     upload.write(&body.as_bytes()[5..]).unwrap();
     assert_eq!(upload.answer().unwrap().status, 200);
     assert!(gate.wait().success(), "{}", gate.log());
@@ -150,21 +118,11 @@ fn a_stop_finishes_what_has_begun() {
 fn a_second_signal_ends_at_once() {
     let mut gate = Gate::start();
     let mut upload = Connection::open(gate.ingest).unwrap();
-    upload
-        .write(
-            gate.shipper()
-                .request()
-                .header("Content-Length", "100")
-                .head()
-                .as_bytes(),
-        )
-        .unwrap();
+    upload.write(gate.shipper().request().header("Content-Length", "100").head().as_bytes()).unwrap();
     let admitted = r#"shipgate_gateway_auth_total{result="admitted"}"#;
     eventually("it has begun", || (gate.metric(admitted) >= 1.0).then_some(()));
     gate.signal("TERM");
-    eventually("not ready", || {
-        (Request::get("/readyz").send(gate.ops).status == 503).then_some(())
-    });
+    eventually("not ready", || (Request::get("/readyz").send(gate.ops).status == 503).then_some(()));
     gate.signal("TERM");
     assert_eq!(gate.wait().code(), Some(130));
 }
@@ -178,9 +136,7 @@ fn no_secret_is_in_the_log_or_the_metrics() {
     shipper.request().body("nonsense").send(gate.ingest);
     Request::post("/?token=guessed-by-a-stranger").send(gate.ingest);
     Request::get(format!("/nowhere?token={token}")).send(gate.ingest);
-    Request::get("/v1/whoami")
-        .header("X-API-TOKEN", "guessed-by-a-stranger")
-        .send(gate.api);
+    Request::get("/v1/whoami").header("X-API-TOKEN", "guessed-by-a-stranger").send(gate.api);
     gate.admin().delete(id);
     let (log, metrics) = (gate.log(), Request::get("/metrics").send(gate.ops).text());
     for secret in [token.as_str(), SHIPPING_TOKEN, API_TOKEN, "guessed-by-a-stranger"] {

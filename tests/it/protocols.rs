@@ -16,9 +16,7 @@ type Body = Full<Bytes>;
 
 fn request(shipper: &Shipper, authority: &str, message: &str) -> hyper::Request<Body> {
     let uri = format!("http://{authority}/?token={}", shipper.token);
-    hyper::Request::post(uri)
-        .body(Full::from(format!("{{\"message\":\"{message}\"}}\n")))
-        .unwrap()
+    hyper::Request::post(uri).body(Full::from(format!("{{\"message\":\"{message}\"}}\n"))).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,38 +25,23 @@ async fn many_streams_share_one_http_2_connection() {
     let shipper = gate.shipper();
     let stream = TcpStream::connect(gate.ingest).await.unwrap();
     let (sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..200 {
         let (mut sender, shipper) = (sender.clone(), shipper.clone());
         tasks.spawn(async move {
             let message = format!("stream {n}");
-            let response = sender
-                .send_request(request(&shipper, "shipgate", &message))
-                .await
-                .unwrap();
+            let response = sender.send_request(request(&shipper, "shipgate", &message)).await.unwrap();
             assert_eq!(response.status(), 200);
-            assert!(
-                response
-                    .into_body()
-                    .collect()
-                    .await
-                    .unwrap()
-                    .to_bytes()
-                    .is_empty()
-            );
+            assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
             shipper.acknowledge([message]);
         });
     }
     tasks.join_all().await;
     let mut stranger = sender;
     let uri = "http://shipgate/?token=unknown";
-    let refused = hyper::Request::post(uri)
-        .body(Full::from(vec![b'x'; 1 << 20]))
-        .unwrap();
+    let refused = hyper::Request::post(uri).body(Full::from(vec![b'x'; 1 << 20])).unwrap();
     assert_eq!(stranger.send_request(refused).await.unwrap().status(), 401);
     gate.finish();
 }
@@ -71,9 +54,7 @@ impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        Self {
-            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap(),
-        }
+        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
     /// Writes a certificate for `name` and its key.
@@ -91,9 +72,7 @@ impl Authority {
     /// A client that trusts this authority and speaks what is named.
     fn client(&self, version: &'static rustls::SupportedProtocolVersion, alpn: &[u8]) -> TlsConnector {
         let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(CertificateDer::from(self.issuer.der().to_vec()))
-            .unwrap();
+        roots.add(CertificateDer::from(self.issuer.der().to_vec())).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
@@ -120,9 +99,8 @@ async fn ship(
     let io = TokioIo::new(stream);
     let request = request(shipper, "shipgate", message);
     let response = if is_h2 {
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
-            .await
-            .ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.ok()?;
         tokio::spawn(connection);
         sender.send_request(request).await.ok()?
     } else {
@@ -173,26 +151,13 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not()
     let gate = start_with_tls(folder.path());
     let (https, shipper) = (gate.https.unwrap(), gate.shipper());
     let client = authority.client(&rustls::version::TLS13, b"h2");
-    assert_eq!(
-        ship(&client, https, "before.test", &shipper, "before").await,
-        Some(200)
-    );
+    assert_eq!(ship(&client, https, "before.test", &shipper, "before").await, Some(200));
     std::fs::write(folder.path().join("cert.pem"), "nonsense").unwrap();
-    eventually("it is reported", || {
-        gate.log().contains("old TLS certificate serves on").then_some(())
-    });
-    assert_eq!(
-        ship(&client, https, "before.test", &shipper, "still before").await,
-        Some(200)
-    );
+    eventually("it is reported", || gate.log().contains("old TLS certificate serves on").then_some(()));
+    assert_eq!(ship(&client, https, "before.test", &shipper, "still before").await, Some(200));
     authority.issue("after.test", folder.path());
-    eventually("it is replaced", || {
-        gate.log().contains("certificate was replaced").then_some(())
-    });
-    assert_eq!(
-        ship(&client, https, "after.test", &shipper, "after").await,
-        Some(200)
-    );
+    eventually("it is replaced", || gate.log().contains("certificate was replaced").then_some(()));
+    assert_eq!(ship(&client, https, "after.test", &shipper, "after").await, Some(200));
     assert_eq!(ship(&client, https, "before.test", &shipper, "gone").await, None);
     gate.finish();
 }

@@ -11,22 +11,14 @@ fn a_token_ships_from_its_creation_to_its_end() {
         let name = format!("round {round}");
         let (id, token) = admin.create(&name);
         let shipper = gate.shipper_with(&token, gate.account);
-        eventually("created", || {
-            (shipper.ship(&["created"]).status == 200).then_some(())
-        });
+        eventually("created", || (shipper.ship(&["created"]).status == 200).then_some(()));
         admin.set_enabled(id, &name, false);
-        eventually("disabled", || {
-            (shipper.ship(&["disabled"]).status == 401).then_some(())
-        });
+        eventually("disabled", || (shipper.ship(&["disabled"]).status == 401).then_some(()));
         assert_eq!(shipper.ship(&["still disabled"]).status, 401);
         admin.set_enabled(id, &name, true);
-        eventually("enabled", || {
-            (shipper.ship(&["enabled"]).status == 200).then_some(())
-        });
+        eventually("enabled", || (shipper.ship(&["enabled"]).status == 200).then_some(()));
         admin.delete(id);
-        eventually("deleted", || {
-            (shipper.ship(&["deleted"]).status == 401).then_some(())
-        });
+        eventually("deleted", || (shipper.ship(&["deleted"]).status == 401).then_some(()));
     }
     assert!(gate.metric("shipgate_directory_propagation_seconds_count") >= 40.0);
     assert_eq!(gate.metric("shipgate_directory_tokens"), 1.0);
@@ -39,16 +31,12 @@ fn a_token_disabled_while_its_body_arrives_ships_nothing() {
     let gate = Gate::start();
     let (id, token) = gate.admin().create("short-lived");
     let shipper = gate.shipper_with(&token, gate.account);
-    eventually("created", || {
-        (shipper.ship(&["before"]).status == 200).then_some(())
-    });
+    eventually("created", || (shipper.ship(&["before"]).status == 200).then_some(()));
     let body = "{\"message\":\"caught\"}\n";
     let mut uploads: Vec<_> = (0..5)
         .map(|_| {
             let mut upload = Connection::open(gate.ingest).unwrap();
-            let request = shipper
-                .request()
-                .header("Content-Length", &body.len().to_string());
+            let request = shipper.request().header("Content-Length", &body.len().to_string());
             upload.write(request.head().as_bytes()).unwrap();
             upload.write(&body.as_bytes()[..5]).unwrap();
             upload
@@ -57,21 +45,13 @@ fn a_token_disabled_while_its_body_arrives_ships_nothing() {
     let admitted = r#"shipgate_gateway_auth_total{result="admitted"}"#;
     eventually("they are let in", || (gate.metric(admitted) >= 6.0).then_some(()));
     gate.admin().set_enabled(id, "short-lived", false);
-    eventually("disabled", || {
-        (shipper.ship(&["after"]).status == 401).then_some(())
-    });
+    eventually("disabled", || (shipper.ship(&["after"]).status == 401).then_some(()));
     for upload in &mut uploads {
         upload.write(&body.as_bytes()[5..]).unwrap();
         let answer = upload.answer().unwrap();
-        assert_eq!(
-            (answer.status, answer.text().as_str()),
-            (401, "Logging token is not valid")
-        );
+        assert_eq!((answer.status, answer.text().as_str()), (401, "Logging token is not valid"));
     }
-    assert_eq!(
-        gate.metric(r#"shipgate_gateway_auth_total{result="revoked_during_upload"}"#),
-        5.0
-    );
+    assert_eq!(gate.metric(r#"shipgate_gateway_auth_total{result="revoked_during_upload"}"#), 5.0);
     gate.finish();
 }
 
@@ -79,15 +59,10 @@ fn a_token_disabled_while_its_body_arrives_ships_nothing() {
 fn a_sub_account_has_a_log_of_its_own() {
     let gate = Gate::start();
     let body = serde_json::json!({ "accountName": "second", "retentionDays": 3 });
-    let created = gate
-        .admin()
-        .call("POST", "/v1/account-management/time-based-accounts", Some(body))
-        .json();
+    let created = gate.admin().call("POST", "/v1/account-management/time-based-accounts", Some(body)).json();
     let account = created["accountId"].as_u64().unwrap() as u32;
     let second = gate.shipper_with(created["accountToken"].as_str().unwrap(), account);
-    eventually("known", || {
-        (second.ship(&["for the second"]).status == 200).then_some(())
-    });
+    eventually("known", || (second.ship(&["for the second"]).status == 200).then_some(()));
     gate.shipper().ship(&["for the first"]);
     gate.finish();
 }

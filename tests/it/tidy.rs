@@ -18,14 +18,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("journal", &["domain", "metrics", "shutdown", "clock"]),
     ("logs", &["domain", "metrics", "shutdown", "clock", "journal"]),
     ("sync", &["domain", "wire", "metrics", "shutdown", "clock"]),
-    (
-        "gateway",
-        &["domain", "journal", "sync", "metrics", "shutdown", "clock"],
-    ),
-    (
-        "control",
-        &["domain", "wire", "store", "logs", "metrics", "shutdown", "clock"],
-    ),
+    ("gateway", &["domain", "journal", "sync", "metrics", "shutdown", "clock"]),
+    ("control", &["domain", "wire", "store", "logs", "metrics", "shutdown", "clock"]),
     ("ops", &["metrics", "shutdown"]),
     ("client", &["domain"]),
 ];
@@ -52,13 +46,7 @@ const OWNERS: &[(&str, &[&str])] = &[
 ];
 
 /// SQL lives in `store/`. A string that begins so is a statement.
-const SQL: &[&str] = &[
-    "SELECT ",
-    "INSERT INTO ",
-    "UPDATE ",
-    "DELETE FROM ",
-    "CREATE TABLE ",
-];
+const SQL: &[&str] = &["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "CREATE TABLE "];
 
 /// What is never left behind. Written in two parts, or this file would find itself.
 const UNFINISHED: &[&str] = &[
@@ -70,16 +58,8 @@ const UNFINISHED: &[&str] = &[
 ];
 
 /// Names that say nothing about what a type is.
-const EMPTY_NAMES: &[&str] = &[
-    "Manager",
-    "Handler",
-    "Service",
-    "Processor",
-    "Helper",
-    "Helpers",
-    "Util",
-    "Utils",
-];
+const EMPTY_NAMES: &[&str] =
+    &["Manager", "Handler", "Service", "Processor", "Helper", "Helpers", "Util", "Utils"];
 
 const FILE_LINES_MAX: usize = 500;
 const TEST_FILE_LINES_MAX: usize = 800;
@@ -100,12 +80,7 @@ fn the_tree_is_tidy() {
             findings.extend(rust_findings(&Source::new(&path, &text)));
         }
     }
-    assert!(
-        findings.is_empty(),
-        "{} findings\n{}",
-        findings.len(),
-        findings.join("\n")
-    );
+    assert!(findings.is_empty(), "{} findings\n{}", findings.len(), findings.join("\n"));
 }
 
 fn rust_findings(source: &Source) -> Vec<String> {
@@ -134,15 +109,9 @@ fn imports(source: &Source) -> Vec<String> {
     let Some(module) = modules.first().copied() else {
         return Vec::new(); // lib.rs imports nothing.
     };
-    let allowed = IMPORTS
-        .iter()
-        .find(|(name, _)| *name == module)
-        .map(|(_, allowed)| *allowed);
+    let allowed = IMPORTS.iter().find(|(name, _)| *name == module).map(|(_, allowed)| *allowed);
     if allowed.is_none() && !ASSEMBLERS.contains(&module) {
-        return vec![format!(
-            "{}: module `{module}` is not in the import table",
-            source.path
-        )];
+        return vec![format!("{}: module `{module}` is not in the import table", source.path)];
     }
     let may = |path: &[String]| match (allowed, path) {
         (None, _) | (_, []) => true,
@@ -189,13 +158,8 @@ fn re_exports(source: &Source) -> Vec<String> {
         let own = format!("crate::{module}::");
         path.starts_with("crate::") && !path.starts_with(&own)
     };
-    let found = source
-        .code
-        .match_indices("pub use ")
-        .filter(|(at, _)| foreign(*at));
-    found
-        .map(|(at, _)| source.finding(at, "`pub use` of another module"))
-        .collect()
+    let found = source.code.match_indices("pub use ").filter(|(at, _)| foreign(*at));
+    found.map(|(at, _)| source.finding(at, "`pub use` of another module")).collect()
 }
 
 /// Names in [`OWNERS`] are said by their owners only.
@@ -281,10 +245,7 @@ fn undocumented_keys(path: &str, text: &str) -> Vec<String> {
     let mut above = "";
     let mut findings = Vec::new();
     for (at, line) in text.lines().map(str::trim).enumerate() {
-        let key = line
-            .split_once('=')
-            .map(|(key, _)| key.trim())
-            .filter(|key| is_key(key));
+        let key = line.split_once('=').map(|(key, _)| key.trim()).filter(|key| is_key(key));
         if let Some(key) = key
             && !above.starts_with('#')
         {
@@ -296,10 +257,7 @@ fn undocumented_keys(path: &str, text: &str) -> Vec<String> {
 }
 
 fn is_key(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
 /// Every path that begins with `crate::`, without that, groups spread out; and where.
@@ -387,31 +345,15 @@ mod finds {
             assert_eq!(imports(&Source::new("src/gateway/a.rs", code)), expect, "{code}");
         };
         check("use crate::store::Store;", &[forbidden(1, "store::Store")]);
-        check(
-            "\nfn f() { crate::control::start() }",
-            &[forbidden(2, "control::start")],
-        );
+        check("\nfn f() { crate::control::start() }", &[forbidden(2, "control::start")]);
         check(
             "use crate::{domain::{token, plan}, store as s, wire::{self, Message as M}, clock::Clock};",
-            &[
-                forbidden(1, "store"),
-                forbidden(1, "wire::self"),
-                forbidden(1, "wire::Message"),
-            ],
+            &[forbidden(1, "store"), forbidden(1, "wire::self"), forbidden(1, "wire::Message")],
         );
-        check(
-            "use crate::domain::token;\nuse crate::gateway::b;\nuse super::b;",
-            &[],
-        );
-        check(
-            "// crate::store\n/* crate::store */ const A: &str = \"crate::store\";",
-            &[],
-        );
+        check("use crate::domain::token;\nuse crate::gateway::b;\nuse super::b;", &[]);
+        check("// crate::store\n/* crate::store */ const A: &str = \"crate::store\";", &[]);
         check("#[cfg(test)]\nmod tests {\n    use crate::store;\n}", &[]);
-        check(
-            "use super::super::store;",
-            &["src/gateway/a.rs:1: `super::super::` leaves the module".into()],
-        );
+        check("use super::super::store;", &["src/gateway/a.rs:1: `super::super::` leaves the module".into()]);
     }
 
     #[test]
@@ -424,30 +366,10 @@ mod finds {
     #[test]
     fn more_than_a_config_type_in_config() {
         let more = "src/config.rs:1: config may not know journal::Journal";
-        check(
-            more_than_configs,
-            "src/config.rs",
-            "use crate::journal::Journal;",
-            &[more],
-        );
-        check(
-            more_than_configs,
-            "src/config.rs",
-            "fn f(_: journal::Journal) {}",
-            &[more],
-        );
-        check(
-            more_than_configs,
-            "src/config.rs",
-            "use crate::domain::plan::Plan;",
-            &[],
-        );
-        check(
-            more_than_configs,
-            "src/config.rs",
-            "use crate::{journal}; fn f(_: journal::Config) {}",
-            &[],
-        );
+        check(more_than_configs, "src/config.rs", "use crate::journal::Journal;", &[more]);
+        check(more_than_configs, "src/config.rs", "fn f(_: journal::Journal) {}", &[more]);
+        check(more_than_configs, "src/config.rs", "use crate::domain::plan::Plan;", &[]);
+        check(more_than_configs, "src/config.rs", "use crate::{journal}; fn f(_: journal::Config) {}", &[]);
         check(more_than_configs, "src/config.rs", "use std::sync::Arc;", &[]);
         check(imports, "src/main.rs", "use crate::journal::Journal;", &[]);
     }
@@ -455,61 +377,26 @@ mod finds {
     #[test]
     fn a_re_export() {
         let found = "src/logs/mod.rs:1: `pub use` of another module";
-        check(
-            re_exports,
-            "src/logs/mod.rs",
-            "pub use crate::journal::Journal;",
-            &[found],
-        );
-        check(
-            re_exports,
-            "src/logs/mod.rs",
-            "pub use crate::logs::read::Read;\npub use read::Tail;",
-            &[],
-        );
+        check(re_exports, "src/logs/mod.rs", "pub use crate::journal::Journal;", &[found]);
+        check(re_exports, "src/logs/mod.rs", "pub use crate::logs::read::Read;\npub use read::Tail;", &[]);
     }
 
     #[test]
     fn what_belongs_to_another() {
         let spawn = "src/logs/mod.rs:1: `tokio::spawn` belongs to src/shutdown.rs";
-        check(
-            owners,
-            "src/logs/mod.rs",
-            "fn f() { tokio::spawn(g()); }",
-            &[spawn],
-        );
+        check(owners, "src/logs/mod.rs", "fn f() { tokio::spawn(g()); }", &[spawn]);
         let clock = "src/logs/mod.rs:2: `Instant::now` belongs to src/clock.rs";
-        check(
-            owners,
-            "src/logs/mod.rs",
-            "// Instant::now\nlet a = Instant::now();",
-            &[clock],
-        );
+        check(owners, "src/logs/mod.rs", "// Instant::now\nlet a = Instant::now();", &[clock]);
         check(owners, "src/clock.rs", "let a = Instant::now();", &[]);
-        check(
-            owners,
-            "src/logs/mod.rs",
-            "use zstd::Encoder;\nlet a = my_sqlx;",
-            &[],
-        );
-        check(
-            owners,
-            "src/logs/mod.rs",
-            "#[cfg(test)]\nmod tests { use std::env; }",
-            &[],
-        );
+        check(owners, "src/logs/mod.rs", "use zstd::Encoder;\nlet a = my_sqlx;", &[]);
+        check(owners, "src/logs/mod.rs", "#[cfg(test)]\nmod tests { use std::env; }", &[]);
     }
 
     #[test]
     fn sql_outside_the_store() {
         let found = "src/control/a.rs:2: SQL belongs to src/store/";
         check(sql, "src/control/a.rs", "\nlet a = r#\"SELECT 1\"#;", &[found]);
-        check(
-            sql,
-            "src/control/a.rs",
-            "// \"SELECT 1\"\nlet a = \"select a token\";",
-            &[],
-        );
+        check(sql, "src/control/a.rs", "// \"SELECT 1\"\nlet a = \"select a token\";", &[]);
         check(sql, "src/store/a.rs", "let a = \"SELECT 1\";", &[]);
     }
 
@@ -551,10 +438,7 @@ mod finds {
     #[test]
     fn what_is_unfinished() {
         for word in UNFINISHED {
-            assert_eq!(
-                unfinished("a", &format!("x\n// {word}")),
-                [format!("a:2: {word}")]
-            );
+            assert_eq!(unfinished("a", &format!("x\n// {word}")), [format!("a:2: {word}")]);
         }
         assert!(unfinished("a", "// what to do").is_empty());
     }

@@ -15,9 +15,7 @@ async fn described_routes(running: &Running) -> Vec<(String, String, Option<Stri
     let mut routes = vec![];
     for (path, item) in description.json["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let needs = operation["security"][0]
-                .as_object()
-                .and_then(|needs| needs.keys().next().cloned());
+            let needs = operation["security"][0].as_object().and_then(|needs| needs.keys().next().cloned());
             routes.push((method.to_uppercase(), path.replace("{id}", "1000000"), needs));
         }
     }
@@ -48,33 +46,20 @@ async fn every_route_refuses_strangers() {
             vec![("X-API-TOKEN", "wrong-wrong-wrong-wrong".to_owned())],
             vec![("X-API-TOKEN", shipping.clone())],
             vec![("X-API-TOKEN", CREDENTIAL.to_owned())],
-            vec![(
-                "X-API-TOKEN",
-                crate::domain::token::TokenDigest::of(&api).to_hex(),
-            )],
+            vec![("X-API-TOKEN", crate::domain::token::TokenDigest::of(&api).to_hex())],
             vec![("Authorization", format!("Bearer {api}"))],
             vec![("Authorization", "Bearer ".to_owned())],
             vec![("Authorization", format!("Basic {CREDENTIAL}"))],
             vec![other_credential],
         ] {
             for body in ["", "{}", "nonsense", r#"{"name":"x","accountName":"x"}"#] {
-                let stranger = Api {
-                    headers: headers.clone(),
-                    ..running.stranger()
-                };
+                let stranger = Api { headers: headers.clone(), ..running.stranger() };
                 let answer = stranger.send(&method, &path, body).await;
-                assert_eq!(
-                    (answer.status, &answer.json),
-                    (403, &forbidden),
-                    "{method} {path} {headers:?}"
-                );
+                assert_eq!((answer.status, &answer.json), (403, &forbidden), "{method} {path} {headers:?}");
             }
         }
     }
-    assert_eq!(
-        running.admin().post(&format!("{TOKENS}/search"), "{}").await.json["total"],
-        1
-    );
+    assert_eq!(running.admin().post(&format!("{TOKENS}/search"), "{}").await.json["total"], 1);
 }
 
 #[tokio::test]
@@ -97,23 +82,14 @@ async fn the_description_is_complete() {
     for (path, item) in description["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["summary"].is_string(), "{method} {path}");
-            assert!(
-                ids.insert(operation["operationId"].to_string()),
-                "{method} {path} shares its id"
-            );
+            assert!(ids.insert(operation["operationId"].to_string()), "{method} {path} shares its id");
             let responses = operation["responses"].as_object().unwrap();
             assert!(
-                responses
-                    .values()
-                    .all(|response| response["description"].is_string()),
+                responses.values().all(|response| response["description"].is_string()),
                 "{method} {path}"
             );
             let takes_body = matches!(method.as_str(), "post" | "put");
-            assert_eq!(
-                operation["requestBody"].is_object(),
-                takes_body,
-                "{method} {path}"
-            );
+            assert_eq!(operation["requestBody"].is_object(), takes_body, "{method} {path}");
         }
     }
 }
@@ -126,18 +102,8 @@ async fn unknown_paths_and_methods_are_json() {
         ("POST", "/v1/log-shipping/tokens/", 404, "Request/NO_SUCH_PATH"),
         ("GET", "/v1/nothing", 404, "Request/NO_SUCH_PATH"),
         ("PATCH", TOKENS, 405, "Request/NO_SUCH_METHOD"),
-        (
-            "GET",
-            "/v1/log-shipping/tokens/search",
-            405,
-            "Request/NO_SUCH_METHOD",
-        ),
-        (
-            "DELETE",
-            "/v1/log-shipping/tokens/limits",
-            405,
-            "Request/NO_SUCH_METHOD",
-        ),
+        ("GET", "/v1/log-shipping/tokens/search", 405, "Request/NO_SUCH_METHOD"),
+        ("DELETE", "/v1/log-shipping/tokens/limits", 405, "Request/NO_SUCH_METHOD"),
     ] {
         let answer = running.admin().send(method, path, "{}").await;
         assert_eq!((answer.status, answer.code()), (status, code), "{method} {path}");
@@ -175,10 +141,7 @@ async fn a_fault_tells_its_cause_to_the_log_only() {
     let request_id = answer.json["requestId"].as_str().unwrap();
     let log = lines.text();
     let line = log.lines().find(|line| line.contains("ERROR")).unwrap();
-    assert!(
-        line.contains(request_id) && line.contains("the database failed: "),
-        "{line}"
-    );
+    assert!(line.contains(request_id) && line.contains("the database failed: "), "{line}");
 }
 
 #[derive(Clone, Default)]
@@ -218,21 +181,14 @@ async fn no_secret_is_in_the_log_or_in_the_files() {
     let _logging = lines.capture();
     let running = Running::start(Plan::Pro).await;
     let admin = running.admin();
-    let mut secrets = vec![
-        running.first.api_token.expose().to_owned(),
-        running.first.shipping_token.expose().to_owned(),
-    ];
+    let mut secrets =
+        vec![running.first.api_token.expose().to_owned(), running.first.shipping_token.expose().to_owned()];
     let path = admin.create("one").await;
     let keep = |answer: Answer, keys: &[&str]| -> Vec<String> {
-        keys.iter()
-            .map(|key| answer.json[*key].as_str().unwrap().to_owned())
-            .collect()
+        keys.iter().map(|key| answer.json[*key].as_str().unwrap().to_owned()).collect()
     };
     secrets.extend(keep(admin.get(&path).await, &["token"]));
-    secrets.extend(keep(
-        admin.post(ACCOUNTS, r#"{"accountName":"a"}"#).await,
-        &["accountToken", "apiToken"],
-    ));
+    secrets.extend(keep(admin.post(ACCOUNTS, r#"{"accountName":"a"}"#).await, &["accountToken", "apiToken"]));
     admin.put(&path, r#"{"enabled":false}"#).await;
     admin.delete(&path).await;
     let mistaken = format!("{TOKENS}/{}?token={}", secrets[1], secrets[1]);
@@ -240,12 +196,7 @@ async fn no_secret_is_in_the_log_or_in_the_files() {
     running.with(&secrets[1]).post(TOKENS, &secrets[1]).await;
     drop(running.gateway().open("GET", "/gateway/v1/directory", "").await);
     secrets.push(CREDENTIAL.to_owned());
-    secrets.push(
-        std::fs::read_to_string(running.folder.path().join("token.key"))
-            .unwrap()
-            .trim()
-            .to_owned(),
-    );
+    secrets.push(std::fs::read_to_string(running.folder.path().join("token.key")).unwrap().trim().to_owned());
 
     let log = lines.text();
     assert!(log.contains("API request"), "{log}");
@@ -261,11 +212,7 @@ async fn no_secret_is_in_the_log_or_in_the_files() {
         }
         let bytes = std::fs::read(&path).unwrap();
         for secret in &secrets {
-            assert!(
-                memchr::memmem::find(&bytes, secret.as_bytes()).is_none(),
-                "in {}",
-                path.display()
-            );
+            assert!(memchr::memmem::find(&bytes, secret.as_bytes()).is_none(), "in {}", path.display());
         }
     }
 }

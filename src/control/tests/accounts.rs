@@ -9,10 +9,7 @@ async fn says_whose_token_it_is() {
     let running = Running::start(Plan::Pro).await;
     for path in ["/v1/whoami", "/v2/whoami"] {
         let answer = running.admin().get(path).await;
-        assert_eq!(
-            (answer.status, answer.json),
-            (200, json!({ "accountName": "main", "accountId": 1000 }))
-        );
+        assert_eq!((answer.status, answer.json), (200, json!({ "accountName": "main", "accountId": 1000 })));
     }
 }
 
@@ -22,15 +19,9 @@ async fn settings_show_the_default_token() {
     let admin = running.admin();
     let settings = || admin.get("/v1/account-management/settings");
     let shown = settings().await.json;
-    assert_eq!(
-        (&shown["plan"], &shown["retentionDays"]),
-        (&"pro".into(), &7.into())
-    );
+    assert_eq!((&shown["plan"], &shown["retentionDays"]), (&"pro".into(), &7.into()));
     assert_eq!(shown["defaultToken"]["name"], "default");
-    assert_eq!(
-        shown["defaultToken"]["token"],
-        running.first.shipping_token.expose()
-    );
+    assert_eq!(shown["defaultToken"]["token"], running.first.shipping_token.expose());
     admin.create("heir").await;
     admin.delete(&format!("{TOKENS}/1000000")).await;
     assert_eq!(settings().await.json["defaultToken"]["name"], "heir");
@@ -40,19 +31,14 @@ async fn settings_show_the_default_token() {
 async fn a_main_account_creates_and_changes_sub_accounts() {
     let running = Running::start(Plan::Community).await;
     let admin = running.admin();
-    let created = admin
-        .post(ACCOUNTS, r#"{"accountName":"team","retentionDays":3}"#)
-        .await;
+    let created = admin.post(ACCOUNTS, r#"{"accountName":"team","retentionDays":3}"#).await;
     assert_eq!((created.status, &created.json["accountId"]), (200, &1001.into()));
     let sub = running.with(created.json["apiToken"].as_str().unwrap());
     assert_eq!(sub.get("/v2/whoami").await.json["accountName"], "team");
     let settings = sub.get("/v1/account-management/settings").await.json;
     assert_eq!(settings["defaultToken"]["token"], created.json["accountToken"]);
     assert_eq!(
-        (
-            &settings["defaultToken"]["name"],
-            &settings["defaultToken"]["enabled"]
-        ),
+        (&settings["defaultToken"]["name"], &settings["defaultToken"]["enabled"]),
         (&"default".into(), &true.into())
     );
     assert_eq!(settings["plan"], "community");
@@ -67,24 +53,12 @@ async fn a_main_account_creates_and_changes_sub_accounts() {
     });
     assert_eq!((changed.status, &changed.json), (200, &expect));
     assert_eq!(admin.get(&path).await.json, expect);
-    let cleared = admin
-        .put(&path, r#"{"retentionBytesMax":null,"durability":null}"#)
-        .await
-        .json;
-    assert_eq!(
-        (&cleared["retentionBytesMax"], &cleared["durability"]),
-        (&Value::Null, &Value::Null)
-    );
+    let cleared = admin.put(&path, r#"{"retentionBytesMax":null,"durability":null}"#).await.json;
+    assert_eq!((&cleared["retentionBytesMax"], &cleared["durability"]), (&Value::Null, &Value::Null));
     assert_eq!(cleared["ingestBytesPerSecondMax"], 100);
 
     let list = admin.get(ACCOUNTS).await;
-    let names: Vec<_> = list
-        .json
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|account| &account["accountName"])
-        .collect();
+    let names: Vec<_> = list.json.as_array().unwrap().iter().map(|account| &account["accountName"]).collect();
     assert_eq!(list.status, 200);
     assert_eq!(names, ["main", "crew"]);
 }
@@ -96,23 +70,11 @@ async fn impossible_accounts_are_refused() {
     for (body, code) in [
         (r#"{"accountName":""}"#, "Accounts/NAME_EMPTY"),
         (r#"{"accountName":"main"}"#, "Accounts/NAME_TAKEN"),
-        (
-            r#"{"accountName":"a","retentionDays":0}"#,
-            "Accounts/RETENTION_DAYS",
-        ),
-        (
-            r#"{"accountName":"a","retentionDays":3651}"#,
-            "Accounts/RETENTION_DAYS",
-        ),
+        (r#"{"accountName":"a","retentionDays":0}"#, "Accounts/RETENTION_DAYS"),
+        (r#"{"accountName":"a","retentionDays":3651}"#, "Accounts/RETENTION_DAYS"),
         (r#"{"accountName":"a","retentionBytesMax":0}"#, "Accounts/BYTES"),
-        (
-            r#"{"accountName":"a","ingestBytesPerSecondMax":18446744073709551615}"#,
-            "Accounts/BYTES",
-        ),
-        (
-            r#"{"accountName":"a","durability":"delivered"}"#,
-            "Request/MALFORMED",
-        ),
+        (r#"{"accountName":"a","ingestBytesPerSecondMax":18446744073709551615}"#, "Accounts/BYTES"),
+        (r#"{"accountName":"a","durability":"delivered"}"#, "Request/MALFORMED"),
         (r#"{"accountName":"a","retentionDays":"7"}"#, "Request/MALFORMED"),
         (r#"{}"#, "Request/MALFORMED"),
     ] {
@@ -121,11 +83,7 @@ async fn impossible_accounts_are_refused() {
     }
     for id in ["1001", "0", "x"] {
         let answer = admin.get(&format!("{ACCOUNTS}/{id}")).await;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (404, "Accounts/NOT_FOUND"),
-            "{id}"
-        );
+        assert_eq!((answer.status, answer.code()), (404, "Accounts/NOT_FOUND"), "{id}");
     }
 }
 
@@ -135,16 +93,8 @@ async fn a_sub_account_manages_itself_and_nothing_else() {
     let created = running.admin().post(ACCOUNTS, r#"{"accountName":"team"}"#).await;
     let sub = running.with(created.json["apiToken"].as_str().unwrap());
     let path = sub.create("its own").await;
-    assert_eq!(
-        running.admin().get(&path).await.status,
-        404,
-        "another account's token"
-    );
-    assert_eq!(
-        sub.get(&format!("{TOKENS}/1000000")).await.status,
-        404,
-        "the main account's token"
-    );
+    assert_eq!(running.admin().get(&path).await.status, 404, "another account's token");
+    assert_eq!(sub.get(&format!("{TOKENS}/1000000")).await.status, 404, "the main account's token");
     assert_eq!(sub.post(&format!("{TOKENS}/search"), "{}").await.json["total"], 2);
     for (method, path) in [
         ("GET", ACCOUNTS.to_owned()),
@@ -152,11 +102,7 @@ async fn a_sub_account_manages_itself_and_nothing_else() {
         ("GET", format!("{ACCOUNTS}/1001")),
         ("PUT", format!("{ACCOUNTS}/1001")),
     ] {
-        assert_eq!(
-            sub.send(method, &path, r#"{"accountName":"x"}"#).await.status,
-            403,
-            "{method} {path}"
-        );
+        assert_eq!(sub.send(method, &path, r#"{"accountName":"x"}"#).await.status, 403, "{method} {path}");
     }
 }
 
@@ -169,14 +115,8 @@ async fn the_trail_pages_from_the_newest_and_shows_sub_accounts_to_the_main_one(
     sub.create("theirs").await;
     let newest = admin.get("/v1/audit-trail?limit=1").await.json;
     let entry = &newest["entries"][0];
-    assert_eq!(
-        (&entry["action"], &entry["accountId"]),
-        (&"shipping-token.create".into(), &1001.into())
-    );
-    assert_eq!(
-        (&entry["actor"], &entry["actorAccountId"]),
-        (&"api-token:admin".into(), &1001.into())
-    );
+    assert_eq!((&entry["action"], &entry["accountId"]), (&"shipping-token.create".into(), &1001.into()));
+    assert_eq!((&entry["actor"], &entry["actorAccountId"]), (&"api-token:admin".into(), &1001.into()));
     assert_eq!(
         (&entry["before"], &entry["after"]),
         (&Value::Null, &json!({ "name": "theirs", "enabled": true }))
@@ -198,26 +138,9 @@ async fn the_trail_pages_from_the_newest_and_shows_sub_accounts_to_the_main_one(
     }
     assert_eq!(Value::from(pages), whole["entries"]);
     let theirs = sub.get("/v1/audit-trail").await.json;
-    assert!(
-        theirs["entries"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|entry| entry["accountId"] == 1001)
-    );
-    for query in [
-        "limit=0",
-        "limit=1001",
-        "limit=x",
-        "cursor=x",
-        "cursor=-1",
-        "cursor=9223372036854775808",
-    ] {
-        assert_eq!(
-            admin.get(&format!("/v1/audit-trail?{query}")).await.status,
-            400,
-            "{query}"
-        );
+    assert!(theirs["entries"].as_array().unwrap().iter().all(|entry| entry["accountId"] == 1001));
+    for query in ["limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=-1", "cursor=9223372036854775808"] {
+        assert_eq!(admin.get(&format!("/v1/audit-trail?{query}")).await.status, 400, "{query}");
     }
 }
 
@@ -235,14 +158,7 @@ async fn the_first_start_takes_given_secrets() {
     let first = bootstrap(&store, wanted).await.unwrap().unwrap();
     assert_eq!(first.api_token.expose(), "a-given-api-token");
     let running = Running::on(folder, config, store, first).await;
-    let settings = running
-        .with("a-given-api-token")
-        .get("/v1/account-management/settings")
-        .await
-        .json;
+    let settings = running.with("a-given-api-token").get("/v1/account-management/settings").await.json;
     assert_eq!(settings["defaultToken"]["token"], "a-given-shipping-token");
-    assert_eq!(
-        (&settings["accountName"], &settings["plan"]),
-        (&"acme".into(), &"enterprise".into())
-    );
+    assert_eq!((&settings["accountName"], &settings["plan"]), (&"acme".into(), &"enterprise".into()));
 }

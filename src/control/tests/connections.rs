@@ -34,10 +34,7 @@ impl Wire {
         loop {
             let text = String::from_utf8_lossy(&received).into_owned();
             if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length = head
-                    .lines()
-                    .find_map(|line| line.strip_prefix("content-length: "))
-                    .unwrap();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
                 if body.len() >= length.parse().unwrap() {
                     return (head[9..12].parse().unwrap(), text);
                 }
@@ -111,10 +108,7 @@ async fn a_body_that_stops_arriving_is_not_waited_for() {
     wire.stream.write_all(head.as_bytes()).await.unwrap();
     let (status, text) = wire.answer().await;
     assert_eq!(status, 408, "{text}");
-    assert!(
-        text.contains("connection: close") && text.contains("Request/BODY_TIMEOUT"),
-        "{text}"
-    );
+    assert!(text.contains("connection: close") && text.contains("Request/BODY_TIMEOUT"), "{text}");
 }
 
 #[tokio::test]
@@ -131,10 +125,7 @@ async fn a_request_is_finished_when_its_client_has_gone() {
     );
     wire.stream.write_all(request.as_bytes()).await.unwrap();
     drop(wire);
-    tokio::time::timeout(Duration::from_secs(30), latest.changed())
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(30), latest.changed()).await.unwrap().unwrap();
     let found = running.admin().post(&format!("{TOKENS}/search"), "{}").await;
     assert_eq!(found.json["results"][1]["name"], "orphan");
 }

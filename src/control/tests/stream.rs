@@ -17,10 +17,7 @@ struct Follower {
 
 impl Follower {
     async fn open(running: &Running, query: &str) -> Self {
-        let response = running
-            .gateway()
-            .open("GET", &format!("{DIRECTORY_PATH}{query}"), "")
-            .await;
+        let response = running.gateway().open("GET", &format!("{DIRECTORY_PATH}{query}"), "").await;
         assert_eq!(response.status(), 200);
         let mut follower = Self {
             body: response.into_body(),
@@ -28,9 +25,7 @@ impl Follower {
             store: String::new(),
             directory: Directory::default(),
         };
-        let Some(Message::Hello { version, store }) = follower.next().await else {
-            panic!("no hello")
-        };
+        let Some(Message::Hello { version, store }) = follower.next().await else { panic!("no hello") };
         assert_eq!(version, VERSION);
         follower.store = store;
         follower
@@ -42,31 +37,22 @@ impl Follower {
             if let Some(end) = self.buffered.iter().position(|byte| *byte == b'\n') {
                 return Some(self.buffered.drain(..=end).collect());
             }
-            let frame = tokio::time::timeout(Duration::from_secs(30), self.body.frame())
-                .await
-                .unwrap()?;
-            self.buffered
-                .extend_from_slice(&frame.unwrap().into_data().unwrap());
+            let frame = tokio::time::timeout(Duration::from_secs(30), self.body.frame()).await.unwrap()?;
+            self.buffered.extend_from_slice(&frame.unwrap().into_data().unwrap());
         }
     }
 
     async fn next(&mut self) -> Option<Message> {
-        self.next_line()
-            .await
-            .map(|line| serde_json::from_slice(&line).unwrap())
+        self.next_line().await.map(|line| serde_json::from_slice(&line).unwrap())
     }
 
     async fn snapshot(mut self) -> Self {
-        let Some(Message::Snapshot { revision, changes }) = self.next().await else {
-            panic!("no snapshot")
-        };
+        let Some(Message::Snapshot { revision, changes }) = self.next().await else { panic!("no snapshot") };
         let mut crc32c = 0;
         for _ in 0..changes {
             let line = self.next_line().await.unwrap();
             crc32c = crc32c::crc32c_append(crc32c, &line);
-            let Message::Change(change) = serde_json::from_slice(&line).unwrap() else {
-                panic!("no change")
-            };
+            let Message::Change(change) = serde_json::from_slice(&line).unwrap() else { panic!("no change") };
             self.directory.apply(change);
         }
         assert_eq!(self.next().await, Some(Message::SnapshotEnd { crc32c }));
@@ -79,13 +65,9 @@ impl Follower {
         loop {
             match self.next().await.unwrap() {
                 Message::Heartbeat { revision } => assert_eq!(revision, self.directory.revision()),
-                Message::Delta {
-                    revision, changes, ..
-                } => {
+                Message::Delta { revision, changes, .. } => {
                     assert_eq!(revision, self.directory.revision() + 1);
-                    changes
-                        .into_iter()
-                        .for_each(|change| self.directory.apply(change));
+                    changes.into_iter().for_each(|change| self.directory.apply(change));
                     self.directory.advance(revision);
                     return;
                 }
@@ -100,10 +82,8 @@ impl Follower {
 }
 
 fn sorted(changes: impl IntoIterator<Item = Change>) -> Vec<String> {
-    let mut lines: Vec<_> = changes
-        .into_iter()
-        .map(|change| serde_json::to_string(&change).unwrap())
-        .collect();
+    let mut lines: Vec<_> =
+        changes.into_iter().map(|change| serde_json::to_string(&change).unwrap()).collect();
     lines.sort();
     lines
 }
@@ -125,20 +105,10 @@ async fn a_new_gateway_gets_a_snapshot_and_then_every_change_at_once() {
         assert_eq!(follower.admits(&secret), admitted);
     }
     admin.put(&path, r#"{"name":"renamed"}"#).await;
-    let created = admin
-        .post(ACCOUNTS, r#"{"accountName":"team","ingestBytesPerSecondMax":9}"#)
-        .await
-        .json;
+    let created = admin.post(ACCOUNTS, r#"{"accountName":"team","ingestBytesPerSecondMax":9}"#).await.json;
     follower.delta().await;
     assert!(follower.admits(created["accountToken"].as_str().unwrap()));
-    assert_eq!(
-        follower
-            .directory
-            .account(AccountId(1001))
-            .unwrap()
-            .rate_bytes_max,
-        Some(9)
-    );
+    assert_eq!(follower.directory.account(AccountId(1001)).unwrap().rate_bytes_max, Some(9));
     admin.delete(&path).await;
     follower.delta().await;
     assert!(!follower.admits(&secret));
@@ -163,10 +133,7 @@ async fn a_gateway_that_comes_back_gets_only_what_it_missed() {
     follower.directory = directory;
     follower.delta().await;
     follower.delta().await;
-    assert_eq!(
-        sorted(follower.directory.changes()),
-        sorted(running.store.snapshot().await.unwrap().changes)
-    );
+    assert_eq!(sorted(follower.directory.changes()), sorted(running.store.snapshot().await.unwrap().changes));
 }
 
 #[tokio::test]
@@ -216,11 +183,7 @@ async fn a_stream_ends_up_where_the_store_is_whatever_the_admins_do() {
             for step in 0..25 {
                 let any = format!("{TOKENS}/{}", 1_000_000 + (number * 7 + step * 5) % 24);
                 match (number + step) % 4 {
-                    0 => {
-                        admin
-                            .post(TOKENS, format!(r#"{{"name":"{number} {step}"}}"#))
-                            .await
-                    }
+                    0 => admin.post(TOKENS, format!(r#"{{"name":"{number} {step}"}}"#)).await,
                     1 => admin.put(&any, r#"{"enabled":true}"#).await,
                     2 => admin.put(&any, r#"{"enabled":false}"#).await,
                     _ => admin.delete(&any).await,
@@ -246,17 +209,12 @@ async fn deltas_arrive_far_below_the_budget() {
     follower.delta().await;
     let mut after_answer = vec![];
     for step in 0..50 {
-        admin
-            .put(&path, format!(r#"{{"enabled":{}}}"#, step % 2 == 1))
-            .await;
+        admin.put(&path, format!(r#"{{"enabled":{}}}"#, step % 2 == 1)).await;
         let answered = monotonic();
         follower.delta().await;
         after_answer.push(answered.elapsed());
     }
     after_answer.sort();
-    println!(
-        "a delta after the answer: median {:?}, worst {:?}",
-        after_answer[25], after_answer[49]
-    );
+    println!("a delta after the answer: median {:?}, worst {:?}", after_answer[25], after_answer[49]);
     assert!(after_answer[25] < Duration::from_millis(50), "{after_answer:?}");
 }

@@ -12,19 +12,7 @@ async fn a_created_token_is_enabled_and_complete() {
     let token = created.json.as_object().unwrap();
     let mut keys: Vec<_> = token.keys().map(String::as_str).collect();
     keys.sort_unstable();
-    assert_eq!(
-        keys,
-        [
-            "createdAt",
-            "createdBy",
-            "enabled",
-            "id",
-            "name",
-            "token",
-            "updatedAt",
-            "updatedBy"
-        ]
-    );
+    assert_eq!(keys, ["createdAt", "createdBy", "enabled", "id", "name", "token", "updatedAt", "updatedBy"]);
     assert_eq!(token["name"], "apac prod");
     assert_eq!(token["id"], 1_000_001);
     assert_eq!(token["enabled"], true);
@@ -41,50 +29,23 @@ async fn a_created_token_is_enabled_and_complete() {
 async fn enabled_is_a_bool_or_a_text() {
     let running = Running::start(Plan::Pro).await;
     let admin = running.admin();
-    for (n, (enabled, expect)) in [
-        ("true", true),
-        ("false", false),
-        (r#""true""#, true),
-        (r#""false""#, false),
-        ("null", true),
-    ]
-    .into_iter()
-    .enumerate()
+    for (n, (enabled, expect)) in
+        [("true", true), ("false", false), (r#""true""#, true), (r#""false""#, false), ("null", true)]
+            .into_iter()
+            .enumerate()
     {
-        let created = admin
-            .post(TOKENS, format!(r#"{{"name":"{n}","enabled":{enabled}}}"#))
-            .await;
-        assert_eq!(
-            (created.status, &created.json["enabled"]),
-            (201, &Value::from(expect)),
-            "{enabled}"
-        );
+        let created = admin.post(TOKENS, format!(r#"{{"name":"{n}","enabled":{enabled}}}"#)).await;
+        assert_eq!((created.status, &created.json["enabled"]), (201, &Value::from(expect)), "{enabled}");
         let path = format!("{TOKENS}/{}", created.id());
-        for (enabled, expect) in [
-            ("\"false\"", false),
-            ("true", true),
-            ("false", false),
-            ("\"TRUE\"", true),
-        ] {
-            let updated = admin
-                .put(&path, format!(r#"{{"name":"{n}","enabled":{enabled}}}"#))
-                .await;
-            assert_eq!(
-                (updated.status, &updated.json["enabled"]),
-                (200, &Value::from(expect)),
-                "{enabled}"
-            );
+        for (enabled, expect) in [("\"false\"", false), ("true", true), ("false", false), ("\"TRUE\"", true)]
+        {
+            let updated = admin.put(&path, format!(r#"{{"name":"{n}","enabled":{enabled}}}"#)).await;
+            assert_eq!((updated.status, &updated.json["enabled"]), (200, &Value::from(expect)), "{enabled}");
         }
     }
     for enabled in ["1", r#""yes""#, "[]", "{}"] {
-        let refused = admin
-            .post(TOKENS, format!(r#"{{"name":"n","enabled":{enabled}}}"#))
-            .await;
-        assert_eq!(
-            (refused.status, refused.code()),
-            (400, "Request/MALFORMED"),
-            "{enabled}"
-        );
+        let refused = admin.post(TOKENS, format!(r#"{{"name":"n","enabled":{enabled}}}"#)).await;
+        assert_eq!((refused.status, refused.code()), (400, "Request/MALFORMED"), "{enabled}");
     }
 }
 
@@ -100,9 +61,7 @@ async fn an_update_changes_what_it_names() {
         (200, &"new".into(), &true.into())
     );
     assert_eq!(renamed.json["token"], before["token"]);
-    let disabled = admin
-        .put(&path, r#"{"enabled":false,"id":5,"unheard-of":[1]}"#)
-        .await;
+    let disabled = admin.put(&path, r#"{"enabled":false,"id":5,"unheard-of":[1]}"#).await;
     assert_eq!(
         (disabled.status, &disabled.json["name"], &disabled.json["enabled"]),
         (200, &"new".into(), &false.into())
@@ -116,15 +75,9 @@ async fn a_deleted_token_is_shown_once_more_and_gone() {
     let admin = running.admin();
     let path = admin.create("short-lived").await;
     let deleted = admin.delete(&path).await;
-    assert_eq!(
-        (deleted.status, &deleted.json["name"]),
-        (200, &"short-lived".into())
-    );
-    for gone in [
-        admin.get(&path).await,
-        admin.delete(&path).await,
-        admin.put(&path, r#"{"name":"n"}"#).await,
-    ] {
+    assert_eq!((deleted.status, &deleted.json["name"]), (200, &"short-lived".into()));
+    for gone in [admin.get(&path).await, admin.delete(&path).await, admin.put(&path, r#"{"name":"n"}"#).await]
+    {
         assert_eq!((gone.status, gone.code()), (404, "LogShippingTokens/NOT_FOUND"));
     }
 }
@@ -132,22 +85,9 @@ async fn a_deleted_token_is_shown_once_more_and_gone() {
 #[tokio::test]
 async fn unknown_ids_are_404() {
     let running = Running::start(Plan::Pro).await;
-    for id in [
-        "123",
-        "123456",
-        "0",
-        "-1",
-        "abc",
-        "99999999999999999999",
-        "%ff",
-        "1000000x",
-    ] {
+    for id in ["123", "123456", "0", "-1", "abc", "99999999999999999999", "%ff", "1000000x"] {
         let answer = running.admin().get(&format!("{TOKENS}/{id}")).await;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (404, "LogShippingTokens/NOT_FOUND"),
-            "{id}"
-        );
+        assert_eq!((answer.status, answer.code()), (404, "LogShippingTokens/NOT_FOUND"), "{id}");
     }
 }
 
@@ -155,59 +95,26 @@ async fn unknown_ids_are_404() {
 async fn every_refusal_is_a_400_that_says_why() {
     let running = Running::start(Plan::Community).await;
     let admin = running.admin();
-    let spare = admin
-        .post(TOKENS, r#"{"name":"spare","enabled":false}"#)
-        .await
-        .id();
+    let spare = admin.post(TOKENS, r#"{"name":"spare","enabled":false}"#).await.id();
     let spare = format!("{TOKENS}/{spare}");
     let long = format!(r#"{{"name":"{}"}}"#, "n".repeat(101));
     for (method, path, body, code) in [
         ("POST", TOKENS, r#"{"name":""}"#, "LogShippingTokens/NAME_EMPTY"),
         ("POST", TOKENS, r#"{"name":"  "}"#, "LogShippingTokens/NAME_EMPTY"),
-        (
-            "POST",
-            TOKENS,
-            r#"{"name":"a\nb"}"#,
-            "LogShippingTokens/NAME_MALFORMED",
-        ),
+        ("POST", TOKENS, r#"{"name":"a\nb"}"#, "LogShippingTokens/NAME_MALFORMED"),
         ("POST", TOKENS, &long, "LogShippingTokens/NAME_TOO_LONG"),
-        (
-            "POST",
-            TOKENS,
-            r#"{"name":" default","enabled":false}"#,
-            "LogShippingTokens/NAME_TAKEN",
-        ),
-        (
-            "POST",
-            TOKENS,
-            r#"{"name":"second"}"#,
-            "LogShippingTokens/LIMIT_REACHED",
-        ),
+        ("POST", TOKENS, r#"{"name":" default","enabled":false}"#, "LogShippingTokens/NAME_TAKEN"),
+        ("POST", TOKENS, r#"{"name":"second"}"#, "LogShippingTokens/LIMIT_REACHED"),
         ("POST", TOKENS, r#"{}"#, "Request/MALFORMED"),
         ("POST", TOKENS, r#"{"name":7}"#, "Request/MALFORMED"),
         ("POST", TOKENS, r#"{"name":"#, "Request/MALFORMED"),
         ("POST", TOKENS, "", "Request/MALFORMED"),
         ("POST", TOKENS, r#"["an array", true]"#, "Request/MALFORMED"),
-        (
-            "PUT",
-            &spare,
-            r#"{"enabled":true}"#,
-            "LogShippingTokens/LIMIT_REACHED",
-        ),
-        (
-            "PUT",
-            &spare,
-            r#"{"name":"default"}"#,
-            "LogShippingTokens/NAME_TAKEN",
-        ),
+        ("PUT", &spare, r#"{"enabled":true}"#, "LogShippingTokens/LIMIT_REACHED"),
+        ("PUT", &spare, r#"{"name":"default"}"#, "LogShippingTokens/NAME_TAKEN"),
         ("PUT", &spare, r#"{"name":""}"#, "LogShippingTokens/NAME_EMPTY"),
         ("PUT", &spare, "nonsense", "Request/MALFORMED"),
-        (
-            "PUT",
-            DEFAULT,
-            r#"{"name":"default","enabled":"false"}"#,
-            "LogShippingTokens/LAST_ENABLED_TOKEN",
-        ),
+        ("PUT", DEFAULT, r#"{"name":"default","enabled":"false"}"#, "LogShippingTokens/LAST_ENABLED_TOKEN"),
         ("DELETE", DEFAULT, "", "LogShippingTokens/LAST_ENABLED_TOKEN"),
     ] {
         let answer = admin.send(method, path, body).await;
@@ -217,14 +124,8 @@ async fn every_refusal_is_a_400_that_says_why() {
         assert!(answer.json["parameters"].is_object(), "{answer:?}");
     }
     admin.delete(&spare).await;
-    for answer in [
-        admin.delete(DEFAULT).await,
-        admin.put(DEFAULT, r#"{"enabled":false}"#).await,
-    ] {
-        assert_eq!(
-            (answer.status, answer.code()),
-            (400, "LogShippingTokens/SOLE_TOKEN")
-        );
+    for answer in [admin.delete(DEFAULT).await, admin.put(DEFAULT, r#"{"enabled":false}"#).await] {
+        assert_eq!((answer.status, answer.code()), (400, "LogShippingTokens/SOLE_TOKEN"));
     }
     assert_eq!(
         admin.get(&format!("{TOKENS}/limits")).await.json,
@@ -242,16 +143,10 @@ async fn the_limit_is_told_with_its_number() {
         admin.create(&n.to_string()).await;
     }
     let refused = admin.post(TOKENS, r#"{"name":"one too many"}"#).await;
-    assert_eq!(
-        (refused.status, refused.code()),
-        (400, "LogShippingTokens/LIMIT_REACHED")
-    );
+    assert_eq!((refused.status, refused.code()), (400, "LogShippingTokens/LIMIT_REACHED"));
     assert_eq!(refused.json["parameters"]["maxAllowedTokens"], 15);
     let limits = admin.get(&format!("{TOKENS}/limits")).await.json;
-    assert_eq!(
-        limits,
-        serde_json::json!({ "maxAllowedTokens": 15, "numOfEnabledTokens": 15 })
-    );
+    assert_eq!(limits, serde_json::json!({ "maxAllowedTokens": 15, "numOfEnabledTokens": 15 }));
 }
 
 #[tokio::test]
@@ -264,68 +159,33 @@ async fn searches() {
     let path = format!("{TOKENS}/search");
     for (body, total, names) in [
         ("{}", 4, "default b a c"),
-        (
-            r#"{"filter":null,"sort":null,"pagination":null}"#,
-            4,
-            "default b a c",
-        ),
+        (r#"{"filter":null,"sort":null,"pagination":null}"#, 4, "default b a c"),
         (r#"{"filter":{},"sort":[]}"#, 4, "default b a c"),
         (r#"{"filter":{"enabled":true}}"#, 3, "default b a"),
         (r#"{"filter":{"enabled":"false"}}"#, 1, "c"),
-        (
-            r#"{"sort":[{"field":"name","descending":false}]}"#,
-            4,
-            "a b c default",
-        ),
-        (
-            r#"{"sort":[{"field":"NAME","descending":"true"}]}"#,
-            4,
-            "default c b a",
-        ),
-        (
-            r#"{"sort":[{"field":"createdAt","descending":true}]}"#,
-            4,
-            "c a b default",
-        ),
-        (
-            r#"{"sort":[{"field":"CREATED_AT"},{"field":"name"}]}"#,
-            4,
-            "default b a c",
-        ),
+        (r#"{"sort":[{"field":"name","descending":false}]}"#, 4, "a b c default"),
+        (r#"{"sort":[{"field":"NAME","descending":"true"}]}"#, 4, "default c b a"),
+        (r#"{"sort":[{"field":"createdAt","descending":true}]}"#, 4, "c a b default"),
+        (r#"{"sort":[{"field":"CREATED_AT"},{"field":"name"}]}"#, 4, "default b a c"),
         (r#"{"pagination":{"pageNumber":2,"pageSize":3}}"#, 4, "c"),
         (r#"{"pagination":{"pageNumber":3,"pageSize":3}}"#, 4, ""),
-        (
-            r#"{"pagination":{"pageNumber":4294967295,"pageSize":1000}}"#,
-            4,
-            "",
-        ),
+        (r#"{"pagination":{"pageNumber":4294967295,"pageSize":1000}}"#, 4, ""),
         (r#"{"pagination":{"pageSize":1}}"#, 4, "default"),
     ] {
         let found = admin.post(&path, body).await;
         assert_eq!(found.status, 200, "{body}: {found:?}");
         let results = found.json["results"].as_array().unwrap();
-        let found_names: Vec<_> = results
-            .iter()
-            .map(|token| token["name"].as_str().unwrap())
-            .collect();
+        let found_names: Vec<_> = results.iter().map(|token| token["name"].as_str().unwrap()).collect();
         assert_eq!(
             (found.json["total"].as_u64(), found_names.join(" ").as_str()),
             (Some(total), names),
             "{body}"
         );
     }
-    let found = admin
-        .post(&path, r#"{"pagination":{"pageNumber":2,"pageSize":3}}"#)
-        .await;
-    assert_eq!(
-        found.json["pagination"],
-        serde_json::json!({ "pageNumber": 2, "pageSize": 3 })
-    );
+    let found = admin.post(&path, r#"{"pagination":{"pageNumber":2,"pageSize":3}}"#).await;
+    assert_eq!(found.json["pagination"], serde_json::json!({ "pageNumber": 2, "pageSize": 3 }));
     let found = admin.post(&path, "{}").await;
-    assert_eq!(
-        found.json["pagination"],
-        serde_json::json!({ "pageNumber": 1, "pageSize": 25 })
-    );
+    assert_eq!(found.json["pagination"], serde_json::json!({ "pageNumber": 1, "pageSize": 25 }));
     for body in [
         r#"{"pagination":{"pageNumber":0,"pageSize":25}}"#,
         r#"{"pagination":{"pageNumber":1,"pageSize":0}}"#,
@@ -336,11 +196,7 @@ async fn searches() {
         r#"{"filter":{"enabled":"maybe"}}"#,
     ] {
         let refused = admin.post(&path, body).await;
-        assert_eq!(
-            (refused.status, refused.code()),
-            (400, "Request/MALFORMED"),
-            "{body}"
-        );
+        assert_eq!((refused.status, refused.code()), (400, "Request/MALFORMED"), "{body}");
     }
 }
 
@@ -374,11 +230,7 @@ async fn parallel_admins_get_answers_and_never_too_many_tokens() {
                 for step in 0..6 {
                     let any = format!("{TOKENS}/{}", 1_000_000 + (number * 7 + step * 5) % 24);
                     let answer = match (number + step) % 4 {
-                        0 => {
-                            admin
-                                .post(TOKENS, format!(r#"{{"name":"{number} {step}"}}"#))
-                                .await
-                        }
+                        0 => admin.post(TOKENS, format!(r#"{{"name":"{number} {step}"}}"#)).await,
                         1 => admin.put(&any, r#"{"enabled":"true"}"#).await,
                         2 => admin.put(&any, r#"{"enabled":false}"#).await,
                         _ => admin.delete(&any).await,

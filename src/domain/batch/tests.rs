@@ -12,16 +12,9 @@ fn permit() -> Permit {
         account,
         durability: None,
         rate_bytes_max: None,
-        retention: Retention {
-            days: 1,
-            bytes_max: None,
-        },
+        retention: Retention { days: 1, bytes_max: None },
     }));
-    directory.apply(Change::Token {
-        digest,
-        token: TokenId(1),
-        account,
-    });
+    directory.apply(Change::Token { digest, token: TokenId(1), account });
     directory.admit(&digest).expect("just enabled")
 }
 
@@ -30,11 +23,7 @@ fn parse(body: &[u8]) -> Batch {
 }
 
 fn framing() -> Framing<'static> {
-    Framing {
-        received_ms: 0,
-        default_type: "http-bulk",
-        line_bytes_max: 40,
-    }
+    Framing { received_ms: 0, default_type: "http-bulk", line_bytes_max: 40 }
 }
 
 const ADDED: &str = r#""@timestamp":"1970-01-01T00:00:00.000Z","type":"http-bulk""#;
@@ -44,16 +33,7 @@ fn check(body: &[u8], stored: &str, counters: [u64; 4]) {
     let name = String::from_utf8_lossy(body);
     assert_eq!(String::from_utf8_lossy(batch.lines()), stored, "{name}");
     let tally = batch.tally();
-    assert_eq!(
-        [
-            tally.malformed(),
-            tally.successful,
-            tally.oversized(),
-            tally.empty
-        ],
-        counters,
-        "{name}"
-    );
+    assert_eq!([tally.malformed(), tally.successful, tally.oversized(), tally.empty], counters, "{name}");
 }
 
 #[test]
@@ -65,21 +45,9 @@ fn frames_lines_and_adds_what_is_missing() {
     check(b"{ }\n", &format!("{{{ADDED} }}\n"), [0, 1, 0, 0]);
     check(b"{\"a\":1}\r\n", &format!("{{{ADDED},\"a\":1}}\n"), [0, 1, 0, 0]);
     check(b"{\"a\":1}\n\n", &format!("{{{ADDED},\"a\":1}}\n"), [0, 1, 0, 1]);
-    check(
-        b"{\"type\":7}",
-        "{\"@timestamp\":\"1970-01-01T00:00:00.000Z\",\"type\":7}\n",
-        [0, 1, 0, 0],
-    );
-    check(
-        b"{\"@timestamp\":0}",
-        "{\"type\":\"http-bulk\",\"@timestamp\":0}\n",
-        [0, 1, 0, 0],
-    );
-    check(
-        b"{\"type\":7, \"@timestamp\":0.10}",
-        "{\"type\":7, \"@timestamp\":0.10}\n",
-        [0, 1, 0, 0],
-    );
+    check(b"{\"type\":7}", "{\"@timestamp\":\"1970-01-01T00:00:00.000Z\",\"type\":7}\n", [0, 1, 0, 0]);
+    check(b"{\"@timestamp\":0}", "{\"type\":\"http-bulk\",\"@timestamp\":0}\n", [0, 1, 0, 0]);
+    check(b"{\"type\":7, \"@timestamp\":0.10}", "{\"type\":7, \"@timestamp\":0.10}\n", [0, 1, 0, 0]);
 }
 
 #[test]
@@ -89,16 +57,7 @@ fn a_bad_line_never_costs_its_neighbours() {
     check(b"{\"a\":1}\n{\"x\":\"\xff\"}\n{\"b\":2}\n", &stored, [1, 2, 0, 0]);
     assert_eq!(
         parse(b"{\"a\":1}\n\n{\"x\":\"\xff\"}\n{\n").tally().errors,
-        [
-            LineError {
-                line: 3,
-                fault: LineFault::NotUtf8
-            },
-            LineError {
-                line: 4,
-                fault: LineFault::NotJson
-            }
-        ]
+        [LineError { line: 3, fault: LineFault::NotUtf8 }, LineError { line: 4, fault: LineFault::NotJson }]
     );
 }
 
@@ -106,10 +65,7 @@ fn a_bad_line_never_costs_its_neighbours() {
 fn a_line_may_be_as_long_as_the_limit_and_not_a_byte_longer() {
     let line = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
     assert_eq!(parse(line(40).as_bytes()).tally().successful, 1);
-    assert_eq!(
-        parse(format!("{}\r\n", line(40)).as_bytes()).tally().successful,
-        1
-    );
+    assert_eq!(parse(format!("{}\r\n", line(40)).as_bytes()).tally().successful, 1);
     assert_eq!(parse(line(41).as_bytes()).tally().oversized(), 1);
     assert_eq!(parse(" ".repeat(41).as_bytes()).tally().oversized(), 1);
 }
@@ -117,19 +73,12 @@ fn a_line_may_be_as_long_as_the_limit_and_not_a_byte_longer() {
 #[test]
 fn describes_at_most_a_hundred_errors_and_counts_all() {
     let batch = parse("x\n".repeat(250).as_bytes());
-    assert_eq!(
-        (batch.tally().malformed(), batch.tally().errors.len()),
-        (250, ERRORS_MAX)
-    );
+    assert_eq!((batch.tally().malformed(), batch.tally().errors.len()), (250, ERRORS_MAX));
 }
 
 #[test]
 fn a_type_is_quoted_like_any_string() {
-    let framing = Framing {
-        received_ms: 0,
-        default_type: "a\"b\\}",
-        line_bytes_max: 400,
-    };
+    let framing = Framing { received_ms: 0, default_type: "a\"b\\}", line_bytes_max: 400 };
     let batch = Batch::parse(permit(), b"{}", framing);
     let stored: serde_json::Value = serde_json::from_slice(batch.lines()).unwrap();
     assert_eq!(stored["type"], "a\"b\\}");

@@ -26,11 +26,7 @@ pub async fn take(gate: &Gate, head: &request::Parts, body: &mut Incoming) -> Re
 
 /// The outcome's name in metrics.
 pub fn code(receipt: &Receipt) -> &'static str {
-    if receipt.tally().errors.is_empty() {
-        "accepted"
-    } else {
-        "partly_accepted"
-    }
+    if receipt.tally().errors.is_empty() { "accepted" } else { "partly_accepted" }
 }
 
 /// What the client gets to see.
@@ -56,16 +52,11 @@ pub fn answer(outcome: &Result<Receipt, Refusal>) -> Response<Full<Bytes>> {
     };
     let mut response = respond(status, Full::from(refusal.to_string()));
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     if let Some(wait) = refusal.retry_after() {
         // Whole seconds, rounded up: who comes back earlier is refused again.
-        headers.insert(
-            header::RETRY_AFTER,
-            HeaderValue::from(wait.as_millis().div_ceil(1_000).max(1) as u64),
-        );
+        headers
+            .insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1_000).max(1) as u64));
     }
     if matches!(refusal, Refusal::MethodNotAllowed) {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
@@ -91,26 +82,18 @@ struct LineError<'a> {
 }
 
 fn counters(tally: &Tally, reason: Option<&'static str>) -> Response<Full<Bytes>> {
-    let of_lines = tally.errors.iter().map(|error| LineError {
-        line: error.line,
-        reason: error.fault.reason(),
-    });
+    let of_lines =
+        tally.errors.iter().map(|error| LineError { line: error.line, reason: error.fault.reason() });
     let counters = Counters {
         malformed_lines: tally.malformed(),
         successful_lines: tally.successful,
         oversized_lines: tally.oversized(),
         empty_log_lines: tally.empty,
-        errors: reason
-            .map(|reason| LineError { line: 1, reason })
-            .into_iter()
-            .chain(of_lines)
-            .collect(),
+        errors: reason.map(|reason| LineError { line: 1, reason }).into_iter().chain(of_lines).collect(),
     };
     let body = serde_json::to_vec(&counters).unwrap_or_default();
     let mut response = respond(StatusCode::BAD_REQUEST, Full::from(body));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

@@ -26,18 +26,9 @@ pub async fn serve(gate: &Gate, tasks: &Tasks, request: Request<Incoming>) -> Re
         ("/" | "", _) => Err(Refusal::MethodNotAllowed),
         _ => Err(Refusal::NotFound),
     };
-    let code = outcome
-        .as_ref()
-        .map_or_else(Refusal::code, |receipt| bulk::code(receipt));
-    gate.metrics
-        .gateway
-        .requests
-        .with_label_values(&[bulk::NAME, code])
-        .inc();
-    gate.metrics
-        .gateway
-        .request_seconds
-        .observe(begun.elapsed().as_secs_f64());
+    let code = outcome.as_ref().map_or_else(Refusal::code, |receipt| bulk::code(receipt));
+    gate.metrics.gateway.requests.with_label_values(&[bulk::NAME, code]).inc();
+    gate.metrics.gateway.request_seconds.observe(begun.elapsed().as_secs_f64());
     if let Err(refusal) = &outcome {
         log(refusal);
         discard(gate, tasks, &head, body);
@@ -69,11 +60,7 @@ fn log(refusal: &Refusal) {
         Class::Client => tracing::debug!(code, "refused: {refusal}"),
         Class::Capacity => tracing::warn!(code, "refused: {refusal}"),
         Class::Fault => {
-            tracing::error!(
-                code,
-                cause = std::error::Error::source(refusal),
-                "refused: {refusal}"
-            );
+            tracing::error!(code, cause = std::error::Error::source(refusal), "refused: {refusal}");
         }
     }
 }

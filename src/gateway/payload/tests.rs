@@ -12,27 +12,15 @@ use std::sync::Arc;
 const MAX: usize = 1_000;
 
 fn slot(in_flight_bytes_max: usize) -> Slot {
-    let retention = Retention {
-        days: 1,
-        bytes_max: None,
-    };
-    let grant = AccountGrant {
-        account: AccountId(1),
-        durability: None,
-        rate_bytes_max: None,
-        retention,
-    };
-    Admission::new(in_flight_bytes_max, Arc::new(Metrics::new()))
-        .reserve(&grant, 0)
-        .ok()
-        .expect("empty")
+    let retention = Retention { days: 1, bytes_max: None };
+    let grant = AccountGrant { account: AccountId(1), durability: None, rate_bytes_max: None, retention };
+    Admission::new(in_flight_bytes_max, Arc::new(Metrics::new())).reserve(&grant, 0).ok().expect("empty")
 }
 
 async fn read(raw: &[u8], encoding: Encoding) -> Result<Vec<u8>, &'static str> {
     let body = Full::new(Bytes::copy_from_slice(raw));
     let read = Payload::read(body, encoding, &mut slot(1 << 30), MAX, Duration::from_secs(60)).await;
-    read.map(|payload| payload.bytes().to_vec())
-        .map_err(|refusal| refusal.code())
+    read.map(|payload| payload.bytes().to_vec()).map_err(|refusal| refusal.code())
 }
 
 fn compressed(plain: &[u8], encoding: Encoding) -> Vec<u8> {
@@ -53,30 +41,15 @@ fn compressed(plain: &[u8], encoding: Encoding) -> Vec<u8> {
     }
 }
 
-const ALL: [Encoding; 4] = [
-    Encoding::Identity,
-    Encoding::Gzip,
-    Encoding::Deflate,
-    Encoding::Zstd,
-];
+const ALL: [Encoding; 4] = [Encoding::Identity, Encoding::Gzip, Encoding::Deflate, Encoding::Zstd];
 
 #[tokio::test]
 async fn inflates_up_to_the_limit_and_not_a_byte_further() {
     for encoding in ALL {
-        for (bytes, fits) in [
-            (0, true),
-            (1, true),
-            (MAX, true),
-            (MAX + 1, false),
-            (1 << 24, false),
-        ] {
+        for (bytes, fits) in [(0, true), (1, true), (MAX, true), (MAX + 1, false), (1 << 24, false)] {
             let plain = vec![b' '; bytes];
             let expect = if fits { Ok(plain.clone()) } else { Err("too_large") };
-            assert_eq!(
-                read(&compressed(&plain, encoding), encoding).await,
-                expect,
-                "{encoding:?} {bytes}"
-            );
+            assert_eq!(read(&compressed(&plain, encoding), encoding).await, expect, "{encoding:?} {bytes}");
         }
     }
 }
@@ -86,19 +59,9 @@ async fn a_step_may_end_exactly_at_the_end() {
     let plain = vec![b' '; STEP];
     for encoding in ALL {
         let body = Full::new(Bytes::from(compressed(&plain, encoding)));
-        let payload = Payload::read(
-            body,
-            encoding,
-            &mut slot(1 << 30),
-            2 * STEP,
-            Duration::from_secs(60),
-        )
-        .await;
-        assert_eq!(
-            payload.ok().map(|payload| payload.bytes().len()),
-            Some(STEP),
-            "{encoding:?}"
-        );
+        let payload =
+            Payload::read(body, encoding, &mut slot(1 << 30), 2 * STEP, Duration::from_secs(60)).await;
+        assert_eq!(payload.ok().map(|payload| payload.bytes().len()), Some(STEP), "{encoding:?}");
     }
 }
 
@@ -115,17 +78,9 @@ async fn corrupt_and_truncated_compression_is_unreadable() {
     for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd] {
         let whole = compressed(&plain, encoding);
         for cut in 1..whole.len() {
-            assert_eq!(
-                read(&whole[..cut], encoding).await,
-                Err("unreadable"),
-                "{encoding:?} cut at {cut}"
-            );
+            assert_eq!(read(&whole[..cut], encoding).await, Err("unreadable"), "{encoding:?} cut at {cut}");
         }
-        assert_eq!(
-            read(b"{\"a\":1}\n", encoding).await,
-            Err("unreadable"),
-            "{encoding:?}: plain text"
-        );
+        assert_eq!(read(b"{\"a\":1}\n", encoding).await, Err("unreadable"), "{encoding:?}: plain text");
     }
     let mut trailing = compressed(&plain, Encoding::Gzip);
     trailing.extend_from_slice(b"garbage");
@@ -134,49 +89,23 @@ async fn corrupt_and_truncated_compression_is_unreadable() {
 
 #[tokio::test]
 async fn takes_concatenated_members_and_bare_deflate() {
-    let twice = [
-        compressed(b"one\n", Encoding::Gzip),
-        compressed(b"two\n", Encoding::Gzip),
-    ]
-    .concat();
+    let twice = [compressed(b"one\n", Encoding::Gzip), compressed(b"two\n", Encoding::Gzip)].concat();
     assert_eq!(read(&twice, Encoding::Gzip).await, Ok(b"one\ntwo\n".to_vec()));
-    let twice = [
-        compressed(b"one\n", Encoding::Zstd),
-        compressed(b"two\n", Encoding::Zstd),
-    ]
-    .concat();
+    let twice = [compressed(b"one\n", Encoding::Zstd), compressed(b"two\n", Encoding::Zstd)].concat();
     assert_eq!(read(&twice, Encoding::Zstd).await, Ok(b"one\ntwo\n".to_vec()));
     let mut encoder = DeflateEncoder::new(vec![], Compression::new(6));
     encoder.write_all(b"{\"a\":1}\n").unwrap();
-    assert_eq!(
-        read(&encoder.finish().unwrap(), Encoding::Deflate).await,
-        Ok(b"{\"a\":1}\n".to_vec())
-    );
+    assert_eq!(read(&encoder.finish().unwrap(), Encoding::Deflate).await, Ok(b"{\"a\":1}\n".to_vec()));
 }
 
 #[tokio::test]
 async fn the_nodes_budget_bounds_a_body_without_a_length() {
-    let retention = Retention {
-        days: 1,
-        bytes_max: None,
-    };
-    let grant = AccountGrant {
-        account: AccountId(1),
-        durability: None,
-        rate_bytes_max: None,
-        retention,
-    };
+    let retention = Retention { days: 1, bytes_max: None };
+    let grant = AccountGrant { account: AccountId(1), durability: None, rate_bytes_max: None, retention };
     let admission = Admission::new(300, Arc::new(Metrics::new()));
     let _neighbour = admission.reserve(&grant, 100).ok().unwrap();
     let mut slot = admission.reserve(&grant, 0).ok().unwrap();
-    let read = Payload::read(
-        Frames(10),
-        Encoding::Identity,
-        &mut slot,
-        MAX,
-        Duration::from_secs(60),
-    )
-    .await;
+    let read = Payload::read(Frames(10), Encoding::Identity, &mut slot, MAX, Duration::from_secs(60)).await;
     assert_eq!(read.err().map(|refusal| refusal.code()), Some("busy"));
 }
 
@@ -209,14 +138,7 @@ async fn a_body_that_never_ends_runs_out_of_time() {
             std::task::Poll::Pending
         }
     }
-    let read = Payload::read(
-        Never,
-        Encoding::Identity,
-        &mut slot(MAX),
-        MAX,
-        Duration::from_millis(10),
-    )
-    .await;
+    let read = Payload::read(Never, Encoding::Identity, &mut slot(MAX), MAX, Duration::from_millis(10)).await;
     assert_eq!(read.err().map(|refusal| refusal.code()), Some("body_timeout"));
 }
 

@@ -110,9 +110,7 @@ impl Inode {
     /// Makes a page as durable as the durable length allows.
     fn save(&mut self, page: usize) {
         let start = page * PAGE_BYTES;
-        let end = (start + PAGE_BYTES)
-            .min(self.cached.len())
-            .min(self.durable.len());
+        let end = (start + PAGE_BYTES).min(self.cached.len()).min(self.durable.len());
         if start < end {
             self.durable[start..end].copy_from_slice(&self.cached[start..end]);
         }
@@ -175,11 +173,7 @@ impl State {
     }
 
     fn inode(&self, path: &Path) -> io::Result<usize> {
-        self.names
-            .files
-            .get(path)
-            .copied()
-            .ok_or(io::ErrorKind::NotFound.into())
+        self.names.files.get(path).copied().ok_or(io::ErrorKind::NotFound.into())
     }
 
     /// Syncs a file, or fails to: then some pages are saved and the rest is forgotten, though still in the cache.
@@ -282,10 +276,8 @@ impl FakeDisk {
             }
         }
         let dirs = state.durable.dirs.clone();
-        let under = |path: &Path| {
-            path.parent()
-                .is_none_or(|dir| dir.parent().is_none() || dirs.contains(dir))
-        };
+        let under =
+            |path: &Path| path.parent().is_none_or(|dir| dir.parent().is_none() || dirs.contains(dir));
         state.durable.files.retain(|path, _| under(path));
         state.names = state.durable.clone();
     }
@@ -332,11 +324,7 @@ impl Disk for FakeDisk {
             let inode = state.inodes.len() - 1;
             state.change(Change::Link(path.to_owned(), inode));
         }
-        Ok(Box::new(FakeFile {
-            state: self.state.clone(),
-            inode: state.inode(path)?,
-            boot: state.boots,
-        }))
+        Ok(Box::new(FakeFile { state: self.state.clone(), inode: state.inode(path)?, boot: state.boots }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -371,22 +359,14 @@ impl Disk for FakeDisk {
         }
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
         let inside = |path: &&Path| path.parent() == Some(dir);
-        let files = state
-            .names
-            .files
-            .iter()
-            .map(|(path, inode)| (path.as_path(), inode));
+        let files = state.names.files.iter().map(|(path, inode)| (path.as_path(), inode));
         let files = files.filter(|(path, _)| inside(path)).map(|(path, inode)| Entry {
             name: name(path),
             is_dir: false,
             bytes: state.inodes[*inode].cached.len() as u64,
         });
         let dirs = state.names.dirs.iter().map(PathBuf::as_path).filter(inside);
-        let dirs = dirs.map(|path| Entry {
-            name: name(path),
-            is_dir: true,
-            bytes: 0,
-        });
+        let dirs = dirs.map(|path| Entry { name: name(path), is_dir: true, bytes: 0 });
         Ok(files.chain(dirs).collect())
     }
 
@@ -460,10 +440,7 @@ impl DiskFile for FakeFile {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let state = self.state()?;
-        let from = state.inodes[self.inode]
-            .cached
-            .get(offset as usize..)
-            .unwrap_or(&[]);
+        let from = state.inodes[self.inode].cached.get(offset as usize..).unwrap_or(&[]);
         let len = from.len().min(into.len());
         into[..len].copy_from_slice(&from[..len]);
         Ok(len)

@@ -7,10 +7,7 @@ async fn a_restart_keeps_everything() {
     let f = Fixture::new(Plan::Pro).await;
     f.create(1, true).await.unwrap();
     f.create(2, false).await.unwrap();
-    let all = TokenSearch {
-        limit: 100,
-        ..TokenSearch::default()
-    };
+    let all = TokenSearch { limit: 100, ..TokenSearch::default() };
     let before = (
         f.store.id().to_owned(),
         f.store.snapshot().await.unwrap(),
@@ -36,20 +33,14 @@ async fn another_key_is_an_error_and_a_missing_one_is_not_replaced() {
     let f = Fixture::new(Plan::Pro).await;
     f.store.close().await;
     let with = |key| {
-        let options = Options {
-            key,
-            ..options(&f.folder)
-        };
+        let options = Options { key, ..options(&f.folder) };
         Store::open(options, f.clock.clone())
     };
     let wrong = with(KeySource::Given(Key::from_hex(&"ff".repeat(32)).unwrap())).await;
     assert!(matches!(wrong.err(), Some(OpenError::WrongKey)));
     let path = f.folder.path().join("token.key");
     let missing = with(KeySource::File(path.clone())).await;
-    assert!(matches!(
-        missing.err(),
-        Some(OpenError::Key(KeyError::Missing(_)))
-    ));
+    assert!(matches!(missing.err(), Some(OpenError::Key(KeyError::Missing(_)))));
     assert!(!path.exists());
 }
 
@@ -57,10 +48,7 @@ async fn another_key_is_an_error_and_a_missing_one_is_not_replaced() {
 async fn no_secret_is_in_the_files() {
     let f = Fixture::new(Plan::Pro).await;
     f.create(1, true).await.unwrap();
-    f.store
-        .create_sub_account(f.account, settings("sub"), secrets(7), &f.by)
-        .await
-        .unwrap();
+    f.store.create_sub_account(f.account, settings("sub"), secrets(7), &f.by).await.unwrap();
     let mut files = 0;
     for entry in std::fs::read_dir(f.folder.path()).unwrap() {
         let path = entry.unwrap().path();
@@ -106,11 +94,7 @@ async fn a_full_disk_refuses_changes_and_recovers() {
     let revision = *f.store.latest_revision().borrow();
     limit("PRAGMA max_page_count = 1000000").await.unwrap();
     let next = f.create(9_999, true).await.unwrap();
-    assert_eq!(
-        next.0,
-        FIRST.0 + kept.len() as u32 + 1,
-        "what failed left nothing behind"
-    );
+    assert_eq!(next.0, FIRST.0 + kept.len() as u32 + 1, "what failed left nothing behind");
     let delta = f.store.changes_after(revision).await.unwrap().unwrap();
     assert_eq!((delta.len(), delta[0].revision), (1, revision + 1));
 }

@@ -15,13 +15,7 @@ fn replay(deltas: &[Delta], enabled_max: usize) -> BTreeMap<AccountId, BTreeSet<
                     assert!(enabled.get_mut(account).unwrap().insert(*digest));
                 }
                 Change::Revoke { digest } => {
-                    assert_eq!(
-                        enabled
-                            .values_mut()
-                            .filter(|tokens| tokens.contains(digest))
-                            .count(),
-                        1
-                    );
+                    assert_eq!(enabled.values_mut().filter(|tokens| tokens.contains(digest)).count(), 1);
                     enabled.values_mut().for_each(|tokens| {
                         tokens.remove(digest);
                     });
@@ -44,11 +38,8 @@ fn replay(deltas: &[Delta], enabled_max: usize) -> BTreeMap<AccountId, BTreeSet<
 async fn parallel_admins_never_break_a_rule() {
     for (plan, max) in [(Plan::Community, 1), (Plan::Pro, 15)] {
         let f = Fixture::with_revisions(plan, 100_000).await;
-        let sub = f
-            .store
-            .create_sub_account(f.account, settings("sub"), secrets(9_000), &f.by)
-            .await
-            .unwrap();
+        let sub =
+            f.store.create_sub_account(f.account, settings("sub"), secrets(9_000), &f.by).await.unwrap();
         let mut admins = tokio::task::JoinSet::new();
         for admin in 0..32 {
             let account = [f.account, sub.id][admin as usize % 2];
@@ -75,25 +66,16 @@ async fn act(store: Store, account: AccountId, admin: u64, max: u32) {
         dice ^= dice << 13;
         dice ^= dice >> 7;
         dice ^= dice << 17;
-        let all = TokenSearch {
-            limit: 1_000,
-            ..TokenSearch::default()
-        };
+        let all = TokenSearch { limit: 1_000, ..TokenSearch::default() };
         let tokens = store.search_tokens(account, &all).await.unwrap().tokens;
         let enabled = tokens.iter().filter(|token| token.enabled).count();
-        assert!(
-            (1..=max as usize).contains(&enabled),
-            "{enabled} of {}",
-            tokens.len()
-        );
+        assert!((1..=max as usize).contains(&enabled), "{enabled} of {}", tokens.len());
         assert!(store.default_token(account).await.unwrap().enabled);
         let any = tokens[dice as usize % tokens.len()].id;
         let answer = match dice >> 32 & 3 {
             0 => {
                 let (name, secret) = (format!("{admin} {step}"), secret(admin * 100 + step + 1));
-                store
-                    .create_token(account, &name, dice & 1 == 0, secret, &by)
-                    .await
+                store.create_token(account, &name, dice & 1 == 0, secret, &by).await
             }
             1 => store.update_token(account, any, None, Some(true), &by).await,
             2 => store.update_token(account, any, None, Some(false), &by).await,

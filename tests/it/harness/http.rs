@@ -14,12 +14,7 @@ pub struct Request {
 
 impl Request {
     pub fn new(method: &str, target: impl Into<String>) -> Self {
-        Self {
-            method: method.to_owned(),
-            target: target.into(),
-            headers: vec![],
-            body: None,
-        }
+        Self { method: method.to_owned(), target: target.into(), headers: vec![], body: None }
     }
 
     pub fn get(target: impl Into<String>) -> Self {
@@ -84,9 +79,7 @@ impl Connection {
         stream.set_read_timeout(Some(super::PATIENCE))?;
         stream.set_write_timeout(Some(super::PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream: BufReader::new(stream),
-        })
+        Ok(Self { stream: BufReader::new(stream) })
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -103,10 +96,7 @@ impl Connection {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if self.stream.read_line(&mut head)? == 0 {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    format!("closed after {head:?}"),
-                ));
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("closed after {head:?}")));
             }
         }
         let mut lines = head.lines();
@@ -116,11 +106,7 @@ impl Connection {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut answer = Answer {
-            status,
-            headers,
-            body: vec![],
-        };
+        let mut answer = Answer { status, headers, body: vec![] };
         if let Some(length) = answer.header("content-length") {
             answer.body = vec![0; length.parse().expect("a length")];
             self.stream.read_exact(&mut answer.body)?;
@@ -155,10 +141,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> String {

@@ -42,20 +42,14 @@ impl Gate {
     /// Starts with settings of its own, named as in the environment without the prefix.
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-        let settings = settings
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect();
+        let settings = settings.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         Self::start_on(shipgate(), folder, settings, Arc::default())
     }
 
     /// Starts what `command` wraps the program in.
     pub fn start_by(command: Command, settings: &[(&str, &str)]) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-        let settings = settings
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect();
+        let settings = settings.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         Self::start_on(command, folder, settings, Arc::default())
     }
 
@@ -65,33 +59,16 @@ impl Gate {
         settings: HashMap<String, String>,
         acknowledged: Arc<Mutex<BTreeMap<u32, Vec<String>>>>,
     ) -> Self {
-        let data = settings
-            .get("DATA_DIR")
-            .map_or_else(|| folder.path().join("data"), PathBuf::from);
-        command
-            .env("SHIPGATE__DATA_DIR", data)
-            .env("SHIPGATE__LOG__LEVEL", "debug");
-        for key in [
-            "GATEWAY__HTTP",
-            "CONTROL__HTTP",
-            "OPS__HTTP",
-            "GATEWAY__TLS__HTTPS",
-        ] {
+        let data = settings.get("DATA_DIR").map_or_else(|| folder.path().join("data"), PathBuf::from);
+        command.env("SHIPGATE__DATA_DIR", data).env("SHIPGATE__LOG__LEVEL", "debug");
+        for key in ["GATEWAY__HTTP", "CONTROL__HTTP", "OPS__HTTP", "GATEWAY__TLS__HTTPS"] {
             command.env(format!("SHIPGATE__{key}"), "127.0.0.1:0");
         }
         command.env("SHIPGATE__BOOTSTRAP__API_TOKEN", API_TOKEN);
         command.env("SHIPGATE__BOOTSTRAP__SHIPPING_TOKEN", SHIPPING_TOKEN);
         command.env("SHIPGATE__JOURNAL__DISK_FREE_BYTES_MIN", "0");
-        command.envs(
-            settings
-                .iter()
-                .map(|(key, value)| (format!("SHIPGATE__{key}"), value)),
-        );
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program");
+        command.envs(settings.iter().map(|(key, value)| (format!("SHIPGATE__{key}"), value)));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program");
         let log = Arc::new(Mutex::new(String::new()));
         gather(child.stderr.take().expect("piped"), Arc::clone(&log));
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -104,45 +81,26 @@ impl Gate {
             }
         }
         let address = |name: &str, scheme: &str| {
-            let line = said
-                .iter()
-                .find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(scheme));
+            let line =
+                said.iter().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(scheme));
             line.map(|address| address.parse().expect("an address"))
         };
-        let (Some(ingest), Some(api), Some(ops)) = (
-            address("ingest", "http://"),
-            address("api", "http://"),
-            address("ops", "http://"),
-        ) else {
+        let (Some(ingest), Some(api), Some(ops)) =
+            (address("ingest", "http://"), address("api", "http://"), address("ops", "http://"))
+        else {
             let _ = child.kill();
             panic!("it did not start: {said:?}\n{}", log.lock().unwrap());
         };
         let https = address("ingest", "https://");
-        let mut this = Self {
-            ingest,
-            https,
-            api,
-            ops,
-            account: 0,
-            folder,
-            settings,
-            acknowledged,
-            log,
-            child,
-        };
-        this.account = this.admin().get("/v1/whoami").json()["accountId"]
-            .as_u64()
-            .expect("a number") as u32;
+        let mut this =
+            Self { ingest, https, api, ops, account: 0, folder, settings, acknowledged, log, child };
+        this.account = this.admin().get("/v1/whoami").json()["accountId"].as_u64().expect("a number") as u32;
         this
     }
 
     /// Starts again on the same data, with other settings on top.
     pub fn restart_with(mut self, settings: &[(&str, &str)]) -> Self {
-        self.settings.extend(
-            settings
-                .iter()
-                .map(|(key, value)| (key.to_string(), value.to_string())),
-        );
+        self.settings.extend(settings.iter().map(|(key, value)| (key.to_string(), value.to_string())));
         self.kill();
         Self::start_on(
             shipgate(),
@@ -158,9 +116,7 @@ impl Gate {
     }
 
     pub fn data(&self) -> PathBuf {
-        self.settings
-            .get("DATA_DIR")
-            .map_or_else(|| self.folder.path().join("data"), PathBuf::from)
+        self.settings.get("DATA_DIR").map_or_else(|| self.folder.path().join("data"), PathBuf::from)
     }
 
     pub fn pid(&self) -> u32 {
@@ -175,9 +131,7 @@ impl Gate {
 
     /// A signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([format!("-{name}"), self.child.id().to_string()])
-            .status();
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "the process is there");
     }
 
@@ -194,12 +148,8 @@ impl Gate {
     /// A metric's value, by its full name with labels.
     pub fn metric(&self, series: &str) -> f64 {
         let text = Request::get("/metrics").send(self.ops).text();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no series {series}"))
-            .parse()
-            .expect("a number")
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no series {series}")).parse().expect("a number")
     }
 
     /// Posts logs with the first account's token.
@@ -209,30 +159,17 @@ impl Gate {
 
     pub fn shipper_with(&self, token: &str, account: u32) -> Shipper {
         let acknowledged = Arc::clone(&self.acknowledged);
-        Shipper {
-            ingest: self.ingest,
-            token: token.to_owned(),
-            account,
-            acknowledged,
-        }
+        Shipper { ingest: self.ingest, token: token.to_owned(), account, acknowledged }
     }
 
     /// Manages the first account.
     pub fn admin(&self) -> Admin {
-        Admin {
-            api: self.api,
-            token: API_TOKEN.to_owned(),
-        }
+        Admin { api: self.api, token: API_TOKEN.to_owned() }
     }
 
     /// The messages of an account that were acknowledged.
     pub fn acknowledged(&self, account: u32) -> Vec<String> {
-        self.acknowledged
-            .lock()
-            .unwrap()
-            .get(&account)
-            .cloned()
-            .unwrap_or_default()
+        self.acknowledged.lock().unwrap().get(&account).cloned().unwrap_or_default()
     }
 
     /// Every stored line of an account in the order of its log.
@@ -268,27 +205,13 @@ impl Drop for Gate {
 fn differ(expect: &[String], stored: &[String]) -> String {
     let count = |lines: &[String]| {
         let mut counts = HashMap::new();
-        lines
-            .iter()
-            .for_each(|line| *counts.entry(line.clone()).or_insert(0) += 1);
+        lines.iter().for_each(|line| *counts.entry(line.clone()).or_insert(0) += 1);
         counts
     };
     let (expect, stored) = (count(expect), count(stored));
-    let lost = expect
-        .iter()
-        .filter(|(line, _)| !stored.contains_key(*line))
-        .take(3)
-        .collect::<Vec<_>>();
-    let extra = stored
-        .iter()
-        .filter(|(line, n)| expect.get(*line) != Some(n))
-        .take(3)
-        .collect::<Vec<_>>();
-    format!(
-        "{} lines acknowledged, {} stored; lost {lost:?}, extra {extra:?}",
-        expect.len(),
-        stored.len()
-    )
+    let lost = expect.iter().filter(|(line, _)| !stored.contains_key(*line)).take(3).collect::<Vec<_>>();
+    let extra = stored.iter().filter(|(line, n)| expect.get(*line) != Some(n)).take(3).collect::<Vec<_>>();
+    format!("{} lines acknowledged, {} stored; lost {lost:?}, extra {extra:?}", expect.len(), stored.len())
 }
 
 /// The binary under test, without the surrounding environment's settings.
@@ -304,9 +227,7 @@ fn gather(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
     std::thread::spawn(move || {
         let mut chunk = [0; 4_096];
         while let Ok(bytes @ 1..) = from.read(&mut chunk) {
-            into.lock()
-                .unwrap()
-                .push_str(&String::from_utf8_lossy(&chunk[..bytes]));
+            into.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..bytes]));
         }
     });
 }
@@ -317,9 +238,7 @@ pub fn stored(data: &Path, account: u32) -> Vec<String> {
     for path in log_files(data, account) {
         let file = std::fs::File::open(&path).expect("a log file");
         let mut decoder = zstd::Decoder::new(file).expect("a decoder");
-        decoder
-            .read_to_string(&mut text)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        decoder.read_to_string(&mut text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     text.lines().map(str::to_owned).collect()
 }
@@ -338,10 +257,7 @@ pub fn log_files(data: &Path, account: u32) -> Vec<PathBuf> {
 /// The `message` of a stored line.
 pub fn message(line: &str) -> String {
     let log: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-    log["message"]
-        .as_str()
-        .unwrap_or_else(|| panic!("no message: {line}"))
-        .to_owned()
+    log["message"].as_str().unwrap_or_else(|| panic!("no message: {line}")).to_owned()
 }
 
 /// Asks until there is an answer.
@@ -373,10 +289,8 @@ impl Shipper {
 
     /// Ships one log for each message.
     pub fn ship(&self, messages: &[&str]) -> Answer {
-        let body: String = messages
-            .iter()
-            .map(|message| format!("{{\"message\":\"{message}\"}}\n"))
-            .collect();
+        let body: String =
+            messages.iter().map(|message| format!("{{\"message\":\"{message}\"}}\n")).collect();
         let answer = self.request().body(body).send(self.ingest);
         if answer.status == 200 {
             self.acknowledge(messages.iter().map(ToString::to_string));
@@ -386,12 +300,7 @@ impl Shipper {
 
     /// Notes messages that a 200 answered.
     pub fn acknowledge(&self, messages: impl IntoIterator<Item = String>) {
-        self.acknowledged
-            .lock()
-            .unwrap()
-            .entry(self.account)
-            .or_default()
-            .extend(messages);
+        self.acknowledged.lock().unwrap().entry(self.account).or_default().extend(messages);
     }
 }
 
@@ -406,9 +315,7 @@ impl Admin {
     pub fn call(&self, method: &str, path: &str, body: Option<serde_json::Value>) -> Answer {
         let mut request = Request::new(method, path).header("X-API-TOKEN", &self.token);
         if let Some(body) = body {
-            request = request
-                .header("Content-Type", "application/json")
-                .body(body.to_string());
+            request = request.header("Content-Type", "application/json").body(body.to_string());
         }
         request.send(self.api)
     }
@@ -419,17 +326,10 @@ impl Admin {
 
     /// A new enabled token: its id and its value.
     pub fn create(&self, name: &str) -> (u64, String) {
-        let answer = self.call(
-            "POST",
-            "/v1/log-shipping/tokens",
-            Some(serde_json::json!({ "name": name })),
-        );
+        let answer = self.call("POST", "/v1/log-shipping/tokens", Some(serde_json::json!({ "name": name })));
         assert_eq!(answer.status, 201, "{}", answer.text());
         let token = answer.json();
-        (
-            token["id"].as_u64().unwrap(),
-            token["token"].as_str().unwrap().to_owned(),
-        )
+        (token["id"].as_u64().unwrap(), token["token"].as_str().unwrap().to_owned())
     }
 
     pub fn set_enabled(&self, id: u64, name: &str, enabled: bool) {

@@ -27,12 +27,7 @@ impl Source {
             .collect::<Vec<_>>()
             .join("\n");
         strings.retain(|(line, _)| !tests.contains(line));
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            code,
-            strings,
-        }
+        Self { path: path.to_owned(), text: text.to_owned(), code, strings }
     }
 
     /// A file that holds nothing but tests.
@@ -44,9 +39,7 @@ impl Source {
     pub fn modules(&self) -> Vec<&str> {
         let path = self.path.strip_prefix("src/").unwrap_or(&self.path);
         let path = path.strip_suffix(".rs").unwrap_or(path);
-        path.split('/')
-            .filter(|part| !["mod", "lib"].contains(part))
-            .collect()
+        path.split('/').filter(|part| !["mod", "lib"].contains(part)).collect()
     }
 
     /// What was found at this offset of `code`.
@@ -141,11 +134,7 @@ fn token(rest: &str, before: char) -> (usize, Kind) {
     if rest.starts_with("/*") {
         return (block_comment(rest), Kind::Hidden);
     }
-    let prefix = if starts_word {
-        ["br", "b", "r"].iter().find(|p| rest.starts_with(*p))
-    } else {
-        None
-    };
+    let prefix = if starts_word { ["br", "b", "r"].iter().find(|p| rest.starts_with(*p)) } else { None };
     let after = prefix.map_or(rest, |prefix| &rest[prefix.len()..]);
     let skipped = rest.len() - after.len();
     let hashes = after.len() - after.trim_start_matches('#').len();
@@ -167,10 +156,7 @@ fn token(rest: &str, before: char) -> (usize, Kind) {
 /// `'x'` and `'\n'`, but not the lifetime `'x`.
 fn is_char_literal(rest: &str) -> bool {
     let mut chars = rest.chars().skip(1);
-    matches!(
-        (chars.next(), chars.next()),
-        (Some('\\'), _) | (Some(_), Some('\''))
-    )
+    matches!((chars.next(), chars.next()), (Some('\\'), _) | (Some(_), Some('\'')))
 }
 
 fn quoted(rest: &str, quote: char) -> usize {
