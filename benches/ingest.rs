@@ -91,7 +91,7 @@ fn line(c: &mut Criterion) {
             });
         }
         group.finish();
-        drop(gate);
+        gate.journal.close();
         logs.close().expect("closed in order");
     }
 }

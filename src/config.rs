@@ -180,10 +180,10 @@ impl Read {
         match (certificate.is_empty(), private_key.is_empty()) {
             (true, true) => return None,
             (true, false) => {
-                self.mistake("gateway.tls.certificate", "missing beside gateway.tls.private_key")
+                self.mistake("gateway.tls.certificate", "missing beside gateway.tls.private_key");
             }
             (false, true) => {
-                self.mistake("gateway.tls.private_key", "missing beside gateway.tls.certificate")
+                self.mistake("gateway.tls.private_key", "missing beside gateway.tls.certificate");
             }
             (false, false) => {}
         }

@@ -2,7 +2,6 @@
 
 mod program;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use shipgate::config::{Config, Mistakes};
 use shipgate::domain::token::GatewayCredential;
@@ -75,7 +74,13 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             println!("{}", ready.as_ref().map_or_else(|reason| reason.as_str(), |()| "ready"));
             return Ok(if ready.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Some(Command::Client(command)) => println!("{}", program::block_on(client::run(command))??),
+        Some(Command::Client(command)) => match program::block_on(client::run(command))? {
+            Ok(answer) => println!("{answer}"),
+            Err(error) => {
+                eprintln!("shipgate: {error}");
+                return Ok(ExitCode::from(error.exit_code()));
+            }
+        },
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -83,10 +88,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn load(file: Option<&PathBuf>) -> anyhow::Result<Config> {
     let text = match file {
         None => None,
-        Some(path) => Some((
-            path.as_path(),
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
-        )),
+        Some(path) => {
+            let unreadable = |error| Mistakes([format!("{}: {error}", path.display())].into());
+            Some((path.as_path(), std::fs::read_to_string(path).map_err(unreadable)?))
+        }
     };
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));

@@ -15,6 +15,7 @@ use shipgate::journal::disk::OsDisk;
 use shipgate::logs::Logs;
 use shipgate::metrics::Metrics;
 use shipgate::shutdown::Shutdown;
+use shipgate::store::Store;
 use shipgate::sync::current::Current;
 use shipgate::{ops, sync, telemetry};
 use std::fs::{File, TryLockError};
@@ -101,6 +102,8 @@ struct Program {
     control: Shutdown,
     sync: Shutdown,
     listener: Shutdown,
+    store: Store,
+    journal: Journal,
     logs: Logs,
 }
 
@@ -118,9 +121,10 @@ impl Program {
             control::open_store(&config.control, clock.clone()).await.context("cannot open the store")?;
         let first_start =
             bootstrap(&store, config.bootstrap.clone()).await.context("cannot make the first account")?;
-        let control_address = control::start(&config.control, store, Arc::clone(&metrics), control.tasks())
-            .await
-            .context("cannot start the control plane")?;
+        let control_address =
+            control::start(&config.control, store.clone(), Arc::clone(&metrics), control.tasks())
+                .await
+                .context("cannot start the control plane")?;
         let (journal, logs) = open_logs(&config, &current, &metrics, &clock).await?;
 
         config.sync.control_url = format!("http://{}", reachable(control_address)).parse()?;
@@ -128,7 +132,7 @@ impl Program {
         // Who posts the moment the port opens should not meet a gateway without tokens.
         let mut revisions = current.revisions();
         let _ = tokio::time::timeout(STAGE_DEADLINE, revisions.wait_for(Option::is_some)).await;
-        let gate = Arc::new(Gate::new(config.gateway.clone(), current, journal, metrics, clock));
+        let gate = Arc::new(Gate::new(config.gateway.clone(), current, journal.clone(), metrics, clock));
         let addresses = listener::start(gate, &listener.tasks()).context("cannot serve ingest")?;
 
         if let Some(first_start) = first_start {
@@ -142,7 +146,7 @@ impl Program {
         println!("ops     http://{ops_address}");
         println!("data    {}", config.data_dir.display());
         let drain_timeout = config.gateway.drain_timeout;
-        Ok(Self { drain_timeout, draining, ops, control, sync, listener, logs })
+        Ok(Self { drain_timeout, draining, ops, control, sync, listener, store, journal, logs })
     }
 
     /// Ends every stage. What does not end in time is said; the logs are closed in any case.
@@ -158,10 +162,14 @@ impl Program {
                 tracing::warn!("stopping {name}: {error}");
             }
         }
-        let logs = self.logs;
-        tokio::task::spawn_blocking(move || logs.close())
-            .await?
-            .context("the logs were not closed in order")?;
+        self.store.close().await;
+        let (journal, logs) = (self.journal, self.logs);
+        tokio::task::spawn_blocking(move || {
+            journal.close();
+            logs.close()
+        })
+        .await?
+        .context("the logs were not closed in order")?;
         let _ = self.ops.drain(STAGE_DEADLINE).await;
         tracing::info!("stopped");
         Ok(())

@@ -118,7 +118,7 @@ impl Directory {
         match change {
             Change::Account(grant) => self.accounts.insert(grant.account, grant),
             Change::Token { digest, token, account } => {
-                self.tokens.insert(digest, Enabled { token, account })
+                self.tokens.insert(digest, Enabled { token, account });
             }
             Change::Revoke { digest } => self.tokens.remove(&digest),
         }

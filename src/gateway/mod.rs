@@ -11,6 +11,7 @@ pub mod listener;
 mod pathless;
 pub mod payload;
 pub mod refusal;
+mod reports;
 pub mod tls;
 
 use crate::clock::Clock;
@@ -18,6 +19,7 @@ use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::sync::current::Current;
 use admission::Admission;
+use reports::Reports;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +50,7 @@ pub struct Gate {
     pub directory: Current,
     pub admission: Admission,
     pub journal: Journal,
+    pub reports: Reports,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
 }
@@ -61,6 +64,9 @@ impl Gate {
         clock: Clock,
     ) -> Self {
         let admission = Admission::new(config.in_flight_bytes_max, Arc::clone(&metrics));
-        Self { config, directory, admission, journal, metrics, clock }
+        for (door, code) in doors::outcomes() {
+            metrics.gateway.requests.with_label_values(&[door, code]);
+        }
+        Self { config, directory, admission, journal, reports: Reports::default(), metrics, clock }
     }
 }

@@ -51,6 +51,29 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every [`Self::code`].
+    pub const CODES: [&str; 19] = [
+        "token_missing",
+        "token_not_valid",
+        "token_revoked_during_upload",
+        "over_rate",
+        "too_large",
+        "unknown_encoding",
+        "unreadable",
+        "body_timeout",
+        "body_cut",
+        "busy",
+        "not_ready",
+        "not_found",
+        "method_not_allowed",
+        "journal_busy",
+        "disk_full",
+        "disk_io",
+        "disk_sync",
+        "batch_too_large",
+        "closed",
+    ];
+
     /// A stable name: metric label, log field.
     pub fn code(&self) -> &'static str {
         match self {
@@ -83,7 +106,8 @@ impl Refusal {
             | Self::BodyTimeout
             | Self::BodyCut
             | Self::NotFound
-            | Self::MethodNotAllowed => Class::Client,
+            | Self::MethodNotAllowed
+            | Self::Journal(AppendError::TooLarge) => Class::Client,
             Self::Busy | Self::NotReady => Class::Capacity,
             Self::Journal(AppendError::Busy | AppendError::Full | AppendError::Closed) => Class::Capacity,
             Self::Journal(_) => Class::Fault,
@@ -94,6 +118,7 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::OverRate { retry_after } => Some(*retry_after),
+            Self::Journal(AppendError::TooLarge) => None,
             Self::Busy | Self::NotReady | Self::Journal(_) => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -112,5 +137,37 @@ impl From<Denial> for Refusal {
 impl From<AppendError> for Refusal {
     fn from(error: AppendError) -> Self {
         Self::Journal(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_listed_once() {
+        let wait = Duration::ZERO;
+        let refusals = [
+            Refusal::TokenMissing,
+            Refusal::TokenNotValid,
+            Refusal::TokenRevokedDuringUpload,
+            Refusal::OverRate { retry_after: wait },
+            Refusal::TooLarge { max: 1 },
+            Refusal::UnknownEncoding,
+            Refusal::Unreadable(""),
+            Refusal::BodyTimeout,
+            Refusal::BodyCut,
+            Refusal::Busy,
+            Refusal::NotReady,
+            Refusal::NotFound,
+            Refusal::MethodNotAllowed,
+            Refusal::from(AppendError::Busy),
+            Refusal::from(AppendError::Full),
+            Refusal::from(AppendError::Io),
+            Refusal::from(AppendError::Sync),
+            Refusal::from(AppendError::TooLarge),
+            Refusal::from(AppendError::Closed),
+        ];
+        assert_eq!(refusals.map(|refusal| refusal.code()), Refusal::CODES);
     }
 }

@@ -8,7 +8,7 @@ use super::super::Gate;
 use super::super::ingest::ingest;
 use super::super::refusal::Refusal;
 use crate::domain::batch::Tally;
-use crate::journal::Receipt;
+use crate::journal::{AppendError, Receipt};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
@@ -24,9 +24,12 @@ pub async fn take(gate: &Gate, head: &request::Parts, body: &mut Incoming) -> Re
     ingest(gate, head, body).await
 }
 
+/// Names of a receipt's outcomes in metrics: all lines kept, or some refused.
+pub const ACCEPTED: [&str; 2] = ["accepted", "partly_accepted"];
+
 /// The outcome's name in metrics.
 pub fn code(receipt: &Receipt) -> &'static str {
-    if receipt.tally().errors.is_empty() { "accepted" } else { "partly_accepted" }
+    ACCEPTED[usize::from(!receipt.tally().errors.is_empty())]
 }
 
 /// What the client gets to see.
@@ -41,7 +44,7 @@ pub fn answer(outcome: &Result<Receipt, Refusal>) -> Response<Full<Bytes>> {
             StatusCode::UNAUTHORIZED
         }
         Refusal::OverRate { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::TooLarge { .. } | Refusal::Journal(AppendError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::UnknownEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::Unreadable(reason) => return counters(&Tally::unreadable(), Some(reason)),
         Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,

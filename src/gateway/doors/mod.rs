@@ -4,7 +4,7 @@
 mod bulk;
 
 use super::Gate;
-use super::refusal::{Class, Refusal};
+use super::refusal::Refusal;
 use crate::clock;
 use crate::shutdown::Tasks;
 use bytes::Bytes;
@@ -16,6 +16,11 @@ use std::time::Duration;
 
 /// How long the rest of a refused body is read, so that its sender gets to see the answer.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Every door's outcomes, for metrics that exist before the first request.
+pub fn outcomes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    bulk::ACCEPTED.into_iter().chain(Refusal::CODES).map(|code| (bulk::NAME, code))
+}
 
 /// Serves one request, from its head to its answer.
 pub async fn serve(gate: &Gate, tasks: &Tasks, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -30,7 +35,7 @@ pub async fn serve(gate: &Gate, tasks: &Tasks, request: Request<Incoming>) -> Re
     gate.metrics.gateway.requests.with_label_values(&[bulk::NAME, code]).inc();
     gate.metrics.gateway.request_seconds.observe(begun.elapsed().as_secs_f64());
     if let Err(refusal) = &outcome {
-        log(refusal);
+        gate.reports.refused(refusal);
         discard(gate, tasks, &head, body);
     }
     bulk::answer(&outcome)
@@ -52,15 +57,4 @@ fn discard(gate: &Gate, tasks: &Tasks, head: &request::Parts, body: Incoming) {
             () = stage.draining() => {}
         }
     });
-}
-
-fn log(refusal: &Refusal) {
-    let code = refusal.code();
-    match refusal.class() {
-        Class::Client => tracing::debug!(code, "refused: {refusal}"),
-        Class::Capacity => tracing::warn!(code, "refused: {refusal}"),
-        Class::Fault => {
-            tracing::error!(code, cause = std::error::Error::source(refusal), "refused: {refusal}");
-        }
-    }
 }

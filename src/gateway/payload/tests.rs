@@ -14,7 +14,7 @@ const MAX: usize = 1_000;
 fn slot(in_flight_bytes_max: usize) -> Slot {
     let retention = Retention { days: 1, bytes_max: None };
     let grant = AccountGrant { account: AccountId(1), durability: None, rate_bytes_max: None, retention };
-    Admission::new(in_flight_bytes_max, Arc::new(Metrics::new())).reserve(&grant, 0).ok().expect("empty")
+    Admission::new(in_flight_bytes_max, Arc::new(Metrics::new())).reserve(&grant, 0).expect("empty")
 }
 
 async fn read(raw: &[u8], encoding: Encoding) -> Result<Vec<u8>, &'static str> {
