@@ -59,7 +59,7 @@ class Readme(unittest.TestCase):
         script = "\n".join(lines)
         for door, address in DEFAULTS.items():
             script = script.replace(address, self.gate.addresses[door].removeprefix("http://"))
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "SHIPGATE_API_URL": self.gate.addresses["api"]}
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "SHIPGATE_URL": self.gate.addresses["api"]}
         done = subprocess.run(
             ["bash", "-c", SETUP + script],
             cwd=folder,

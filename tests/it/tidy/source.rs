@@ -30,9 +30,12 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), code, strings }
     }
 
-    /// A file that holds nothing but tests.
+    /// A file that holds nothing but tests and what they need.
     pub fn is_tests(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("/tests/") || self.path.starts_with("tests/")
+        self.path.ends_with("/tests.rs")
+            || self.path.ends_with("/fake.rs")
+            || self.path.contains("/tests/")
+            || self.path.starts_with("tests/")
     }
 
     /// Path of modules: `src/gateway/doors/bulk.rs` is `[gateway, doors, bulk]`.
