@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::http::{Method, header, request};
-use hyper::{Request, Response, Version};
+use hyper::{Request, Response};
 use std::time::Duration;
 
 /// How long the rest of a refused body is read, so that its sender gets to see the answer.
@@ -41,11 +41,11 @@ pub async fn serve(gate: &Gate, tasks: &Tasks, request: Request<Incoming>) -> Re
     bulk::answer(&outcome)
 }
 
-/// A client that is told no in the middle of its upload often sees only a broken connection. Over HTTP/1.1, where nothing
-/// but reading on prevents that, the rest is read and thrown away, within limits.
+/// A client that is told no in the middle of its upload often sees only a broken connection; over HTTP/2 a reset stream,
+/// which some versions of curl take for a failure although the answer came first. So the rest is read and thrown away, within limits.
 fn discard(gate: &Gate, tasks: &Tasks, head: &request::Parts, body: Incoming) {
     let waits_for_the_answer = head.headers.contains_key(header::EXPECT);
-    if hyper::body::Body::is_end_stream(&body) || head.version == Version::HTTP_2 || waits_for_the_answer {
+    if hyper::body::Body::is_end_stream(&body) || waits_for_the_answer {
         return;
     }
     let mut rest = http_body_util::Limited::new(body, gate.config.body_bytes_max);
