@@ -1,4 +1,4 @@
-"""wrk at full speed while tokens change, and while the gate is killed."""
+"""wrk at full speed while tokens change, while the gate stops, and while it is killed."""
 
 import subprocess
 import time
@@ -64,6 +64,17 @@ class Wrk(WithShipgate):
         self.assertEqual(set(toggled), {"200", "401"})
         self.assertEqual(set(doomed), {"200", "401"})
         self.reckon(told, unanswered)
+
+    def test_a_stop_under_load_answers_what_it_stores(self):
+        self.start(seconds=4)
+        time.sleep(2)
+        self.churn.stop()
+        self.assertEqual(self.gate.stop(), 0)
+        self.assertEqual(self.end(), 0)
+        told, _, _ = self.read_books()
+        self.assertGreaterEqual(told.total(), LINES_MIN)
+        self.gate.start()
+        self.reckon(told)
 
     def test_what_was_accepted_survives_sigkill(self):
         self.start(seconds=4)
