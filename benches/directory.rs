@@ -1,6 +1,12 @@
 //! What a token costs: looking one up, alone and while changes are published, and changing one. Each at three sizes, because
 //! the claim is that size does not matter.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a bench may panic, and measures time itself"
+)]
+
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use shipgate::domain::account::{AccountGrant, AccountId, Retention, TokenId};
 use shipgate::domain::directory::{Change, Directory};
