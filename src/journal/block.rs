@@ -19,7 +19,8 @@
 //! ```
 //!
 //! A decoder skips the first part and inflates the second, so a file of blocks is an ordinary `.ndjson.zst`. The two
-//! checksums make a header trustworthy by itself: a length is never believed before it is checked.
+//! checksums make a header trustworthy by itself: a length is never believed before it is checked. The first 68 bytes
+//! and their checksum stay as they are in later versions, so that a newer block is told from a damaged one.
 
 use crate::domain::account::AccountId;
 use bytes::Bytes;
@@ -99,8 +100,8 @@ impl Header {
         let sound = crc32c::crc32c(&bytes[16..]) == u32_at(bytes, 12);
         match (bytes[11], sound) {
             (VERSION, true) => {}
-            (VERSION, false) => return Err(Flaw::HeaderChecksum),
-            (version, _) => return Err(Flaw::Version(version)),
+            (_, false) => return Err(Flaw::HeaderChecksum),
+            (version, true) => return Err(Flaw::Version(version)),
         }
         Ok(Self {
             seq: u64_at(bytes, 16),

@@ -87,15 +87,17 @@ pub fn write_all(file: &mut dyn DiskFile, mut parts: &mut [IoSlice<'_>]) -> io::
 
 /// Makes a directory and all above it, durably.
 pub fn create_dirs(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    if disk.exists(path)? {
-        return Ok(());
-    }
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    create_dirs(disk, parent)?;
-    disk.create_dir(path)?;
+    if !disk.exists(path)? {
+        if !disk.exists(parent)? {
+            create_dirs(disk, parent)?;
+        }
+        disk.create_dir(path)?;
+    }
+    // Even if it was there: whoever made it may have been stopped before this.
     disk.sync_dir(parent)
 }
 

@@ -10,7 +10,7 @@
 use super::block::{Extent, Flaw};
 use super::disk::{self, Disk, Mode, TEMPORARY};
 use super::reader::{Reader, Step};
-use super::shelf::{Segment, report_damage};
+use super::shelf::Segment;
 use super::{OnCorruption, OpenError};
 use crate::metrics::Metrics;
 use std::collections::VecDeque;
@@ -48,6 +48,7 @@ pub(super) fn recover(
         next_seq: floor + 1,
         tail: VecDeque::new(),
     };
+    scan.begin(names.first().copied())?;
     let mut segments = VecDeque::new();
     for (i, &first_seq) in names.iter().enumerate() {
         let bytes = scan.segment(first_seq, names.get(i + 1).copied())?;
@@ -106,6 +107,17 @@ struct Place<'a> {
 }
 
 impl Scan<'_> {
+    /// Checks that the journal begins no later than where the logs end. Without a floor nothing is known of that.
+    fn begin(&self, first_seq: Option<u64>) -> Result<(), OpenError> {
+        match first_seq {
+            Some(first_seq) if self.floor > 0 && first_seq > self.floor + 1 => {
+                let path = self.dir.join(Segment::name(first_seq));
+                self.damaged(&path, 0, self.floor + 1, Flaw::Sequence)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks a segment and returns how much of it is good.
     fn segment(&mut self, first_seq: u64, limit: Option<u64>) -> Result<u64, OpenError> {
         let path = self.dir.join(Segment::name(first_seq));
@@ -153,21 +165,24 @@ impl Scan<'_> {
             tracing::warn!(path = %place.path.display(), offset = place.at, flaw = %place.flaw,
                 "the journal is damaged where it is not needed any more");
         } else if acknowledged {
-            report_damage(self.metrics, place.path, place.at, place.flaw);
-            if self.on_corruption == OnCorruption::Fail {
-                return Err(OpenError::Corrupt {
-                    path: place.path.to_owned(),
-                    offset: place.at,
-                    seq: place.expect,
-                    source: place.flaw,
-                });
-            }
+            self.damaged(place.path, place.at, place.expect, place.flaw)?;
             self.set_aside(place.path).map_err(OpenError::io(place.path))?;
         } else {
             self.cut(reader, place).map_err(OpenError::io(place.path))?;
             return Ok(None);
         }
         Ok(next)
+    }
+
+    /// Damage to data that had been acknowledged is never passed over in silence.
+    fn damaged(&self, path: &Path, offset: u64, seq: u64, source: Flaw) -> Result<(), OpenError> {
+        self.metrics.journal.corrupt_entries.inc();
+        tracing::error!(path = %path.display(), offset, seq, flaw = %source,
+            "the journal is damaged in a place that had been acknowledged");
+        match self.on_corruption {
+            OnCorruption::Skip => Ok(()),
+            OnCorruption::Fail => Err(OpenError::Corrupt { path: path.to_owned(), offset, seq, source }),
+        }
     }
 
     /// Cuts a torn tail.

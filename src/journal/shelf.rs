@@ -4,14 +4,14 @@
 //! counts only within its segment's reach: the name of a segment is the first number that belongs to it, so whatever an
 //! earlier segment still holds from that number on is void.
 
-use super::block::{Extent, Flaw};
+use super::block::Extent;
 use super::disk::{self, Disk, Lock};
 use super::reader::{Reader, Step};
 use super::{OnCorruption, locked};
 use crate::metrics::Metrics;
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// A file of the journal.
@@ -42,8 +42,8 @@ impl Segment {
 pub enum ReplayError {
     #[error("cannot read the journal's segment {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("the journal's segment {path} is damaged at byte {offset}")]
-    Damaged { path: PathBuf, offset: u64, source: Flaw },
+    #[error("the journal lacks block {seq}, which had been committed")]
+    Missing { seq: u64 },
     #[error("cannot store what the journal holds")]
     Store(#[source] io::Error),
 }
@@ -162,55 +162,22 @@ impl Shelf {
             let state = locked(&self.state);
             (Vec::from_iter(state.segments.iter().copied()), state.unsynced.clone())
         };
-        let mut last = after;
+        let mut replay = Replay {
+            shelf: self,
+            last_seq: after.max(segments.first().map_or(0, |oldest| oldest.first_seq - 1)),
+            upto,
+            take,
+        };
         for (i, segment) in segments.iter().enumerate() {
             let limit = segments.get(i + 1).map_or(u64::MAX, |next| next.first_seq);
-            if limit <= after + 1 {
-                continue;
+            if limit > after + 1 {
+                replay.segment(*segment, limit)?;
             }
-            self.replay_segment(*segment, limit.min(upto.saturating_add(1)), &mut last, take)?;
         }
         for extent in unsynced {
-            if extent.first_seq > last && extent.last_seq <= upto {
-                last = extent.last_seq;
-                take(extent).map_err(ReplayError::Store)?;
-            }
+            replay.give(extent)?;
         }
-        Ok(())
-    }
-
-    /// Gives out the blocks of one segment after `last` and before `limit`.
-    fn replay_segment(
-        &self,
-        segment: Segment,
-        limit: u64,
-        last: &mut u64,
-        take: &mut dyn FnMut(Extent) -> io::Result<()>,
-    ) -> Result<(), ReplayError> {
-        let path = self.path(segment.first_seq);
-        let broken = |source| ReplayError::Read { path: path.clone(), source };
-        let mut reader = Reader::open(&*self.disk, &path, 0, segment.bytes).map_err(broken)?;
-        loop {
-            match reader.step().map_err(broken)? {
-                Step::End => return Ok(()),
-                Step::Block(header, _) if header.seq >= limit => return Ok(()),
-                Step::Block(header, _) if header.seq <= *last => {}
-                Step::Block(header, block) => {
-                    *last = header.seq;
-                    take(Extent::of(&header, block)).map_err(ReplayError::Store)?;
-                }
-                Step::Flawed(source) => {
-                    let offset = reader.at();
-                    report_damage(&self.metrics, &path, offset, source);
-                    if self.on_corruption == OnCorruption::Fail {
-                        return Err(ReplayError::Damaged { path, offset, source });
-                    }
-                    if !reader.resync().map_err(broken)? {
-                        return Ok(());
-                    }
-                }
-            }
-        }
+        replay.end()
     }
 
     fn measure(&self) {
@@ -221,13 +188,57 @@ impl Shelf {
     }
 }
 
-/// Damage to data that had been acknowledged is never passed over in silence.
-pub(super) fn report_damage(metrics: &Metrics, path: &Path, offset: u64, flaw: Flaw) {
-    metrics.journal.corrupt_entries.inc();
-    tracing::error!(
-        path = %path.display(),
-        offset,
-        %flaw,
-        "the journal is damaged in a place that had been acknowledged"
-    );
+/// Blocks on their way out, without holes.
+struct Replay<'a> {
+    shelf: &'a Shelf,
+    last_seq: u64,
+    upto: u64,
+    take: &'a mut dyn FnMut(Extent) -> io::Result<()>,
+}
+
+impl Replay<'_> {
+    /// Gives out the blocks of one segment, those before `limit`.
+    fn segment(&mut self, segment: Segment, limit: u64) -> Result<(), ReplayError> {
+        let path = self.shelf.path(segment.first_seq);
+        let broken = |source| ReplayError::Read { path: path.clone(), source };
+        let mut reader = Reader::open(&*self.shelf.disk, &path, 0, segment.bytes).map_err(broken)?;
+        loop {
+            match reader.step().map_err(broken)? {
+                Step::Block(header, _) if header.seq >= limit.min(self.upto.saturating_add(1)) => {
+                    return Ok(());
+                }
+                Step::Block(header, block) => self.give(Extent::of(&header, block))?,
+                Step::End => return Ok(()),
+                Step::Flawed(flaw) => {
+                    // Whether this matters is seen by what is missing.
+                    tracing::warn!(path = %path.display(), offset = reader.at(), %flaw, "a flaw in the journal");
+                    if !reader.resync().map_err(broken)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn give(&mut self, extent: Extent) -> Result<(), ReplayError> {
+        if extent.first_seq <= self.last_seq || extent.last_seq > self.upto {
+            return Ok(());
+        }
+        self.nothing_missing_before(extent.first_seq)?;
+        self.last_seq = extent.last_seq;
+        (self.take)(extent).map_err(ReplayError::Store)
+    }
+
+    fn end(&self) -> Result<(), ReplayError> {
+        self.nothing_missing_before(self.upto.saturating_add(1))
+    }
+
+    fn nothing_missing_before(&self, next_seq: u64) -> Result<(), ReplayError> {
+        let seq = self.last_seq + 1;
+        if seq >= next_seq || self.shelf.on_corruption == OnCorruption::Skip {
+            return Ok(());
+        }
+        self.shelf.metrics.journal.corrupt_entries.inc();
+        Err(ReplayError::Missing { seq })
+    }
 }

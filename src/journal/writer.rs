@@ -154,6 +154,16 @@ impl Writer {
         self.shelf.cut(open.durable_bytes);
         let at_risk = self.shelf.unsynced();
         self.next_seq = at_risk.last().map_or(self.durable_seq, |extent| extent.last_seq) + 1;
+        if !at_risk.is_empty() {
+            match begin(&self.shelf, &mut self.durable_seq) {
+                Ok(next) => self.segment = Some(next),
+                Err(error) => {
+                    // The old one keeps them in the page cache: should the process be killed now, they are found there.
+                    tracing::error!(%error, "the journal could not begin another segment");
+                    return;
+                }
+            }
+        }
         // The next segment's name makes the rest void. Until there is one, this keeps a crash from bringing it back; if
         // it fails as well, what was refused may yet be found, as after any crash between a write and its answer.
         let _ = open.file.truncate(open.durable_bytes).and_then(|()| open.file.sync());

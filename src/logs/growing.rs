@@ -6,6 +6,7 @@
 
 use super::StoreError;
 use super::checkpoint::Mark;
+use super::load::Loaded;
 use super::names::{self, CURRENT};
 use crate::domain::account::AccountId;
 use crate::journal::Extent;
@@ -33,7 +34,7 @@ pub(super) struct Growing {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     metrics: Arc<Metrics>,
-    logs: HashMap<AccountId, Log>,
+    logs: BTreeMap<AccountId, Log>,
     open: OpenFiles,
     /// Written to since they were last synced.
     dirty: BTreeSet<AccountId>,
@@ -51,17 +52,16 @@ impl Growing {
         dir: PathBuf,
         metrics: Arc<Metrics>,
         open_files_max: usize,
-        logs: HashMap<AccountId, Log>,
-        dirty: BTreeSet<AccountId>,
+        loaded: Loaded,
     ) -> Self {
         Self {
             disk,
             dir,
             metrics,
-            logs,
+            logs: loaded.logs,
             open: OpenFiles::new(open_files_max),
-            dirty,
-            names_unsynced: BTreeSet::new(),
+            dirty: loaded.dirty,
+            names_unsynced: loaded.names_unsynced,
             dirs_unsynced: true,
             suspect: BTreeSet::new(),
         }
@@ -222,6 +222,7 @@ impl Growing {
         let failed = StoreError::at(&path);
         if log.durable.bytes == 0 {
             disk::remove(&*self.disk, &path).map_err(failed)?;
+            self.names_unsynced.insert(account);
             self.dirty.remove(&account);
         } else {
             let bytes = match self.disk.open(&path, Mode::Append) {
@@ -257,6 +258,7 @@ impl Growing {
             _ => {}
         }
         log.durable = log.durable.sealed();
+        self.names_unsynced.insert(account);
         self.dirty.remove(&account);
         Ok(())
     }
@@ -275,6 +277,7 @@ impl Growing {
             }
             return Err(StoreError::at(&sealed)(error));
         }
+
         log.sealed_ms = Some(log.now.last_received_ms);
         log.now = log.now.sealed();
         log.durable = log.now;

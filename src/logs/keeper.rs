@@ -52,19 +52,13 @@ impl Keeper {
                 log.durable.last_seq = 0;
             }
         }
+        let (durable_seq, recorded) = (loaded.seq, loaded.recorded);
         let mut keeper = Self {
-            growing: Growing::new(
-                disk,
-                config.dir.clone(),
-                metrics.clone(),
-                config.open_files_max,
-                loaded.logs,
-                loaded.dirty,
-            ),
+            growing: Growing::new(disk, config.dir.clone(), metrics.clone(), config.open_files_max, loaded),
             config,
             feed,
             appended_seq,
-            durable_seq: loaded.seq,
+            durable_seq,
             behind: true,
             unrecorded: false,
             appended_bytes: 0,
@@ -72,7 +66,7 @@ impl Keeper {
             clock,
             metrics,
         };
-        if !loaded.recorded {
+        if !recorded {
             // From now on there is always a checkpoint: without one, a start has to read every file.
             keeper.checkpoint()?;
         }
@@ -180,6 +174,7 @@ impl Keeper {
         checkpoint
             .store(self.growing.disk(), self.growing.dir())
             .map_err(StoreError::at(self.growing.dir()))?;
+
         self.unrecorded = false;
         Ok(())
     }

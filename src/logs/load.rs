@@ -14,7 +14,7 @@ use crate::domain::account::AccountId;
 use crate::journal::disk::{self, Disk, Mode, TEMPORARY, write_all};
 use crate::journal::{Extent, Reader, Step};
 use crate::metrics::Metrics;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
@@ -23,9 +23,11 @@ use std::path::{Path, PathBuf};
 pub(super) struct Loaded {
     /// Every block up to here is durable in its account's log; of later ones, those that an account's mark names.
     pub seq: u64,
-    pub logs: HashMap<AccountId, Log>,
+    pub logs: BTreeMap<AccountId, Log>,
     /// Files that were cut and not synced since.
     pub dirty: BTreeSet<AccountId>,
+    /// Accounts in whose directories names are not as the checkpoint has them, and perhaps not on the disk.
+    pub names_unsynced: BTreeSet<AccountId>,
     /// Whether there is a checkpoint to go on from.
     pub recorded: bool,
 }
@@ -39,6 +41,8 @@ pub(super) fn load(disk: &dyn Disk, dir: &Path, metrics: &Metrics) -> Result<Loa
         .iter()
         .filter_map(|entry| names::parse_account(&entry.name))
         .collect();
+    // A process that was killed may have left a checkpoint that only the page cache has.
+    disk.sync_dir(dir).map_err(StoreError::at(dir))?;
     let checkpoint = Checkpoint::load(disk, dir).map_err(StoreError::at(dir))?;
     let mut load = Load {
         disk,
@@ -80,10 +84,14 @@ impl Load<'_> {
         let mut log = Log::default();
         if !self.disk.exists(path)? {
             log.now = mark.sealed();
+            if mark.bytes > 0 {
+                self.loaded.names_unsynced.insert(account);
+            }
         } else if mark.bytes == 0 || self.disk.exists(&path.with_file_name(names::sealed(&mark)))? {
             // It was begun after the checkpoint: all of it is in the journal.
             log.now = mark.sealed();
             self.discard(account, path)?;
+            self.loaded.names_unsynced.insert(account);
         } else {
             let mut file = self.disk.open(path, Mode::Append)?;
             let bytes = file.bytes()?;

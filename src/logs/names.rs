@@ -32,7 +32,8 @@ pub(super) fn damaged(mark: &Mark) -> String {
     format!("{}{DAMAGED}", stem(mark))
 }
 
-/// `20261121T192156.123Z-00000000000000000042`: in the order of names, files are in the order of their lines.
+/// `20261121T192156.123Z-00000000000000000042`. The number orders the files of an account; the time is for people, and
+/// orders them as well unless the clock was set back.
 fn stem(mark: &Mark) -> String {
     let received = rfc3339_millis(mark.first_received_ms).replace(['-', ':'], "");
     format!("{received}-{:020}", mark.first_seq)
