@@ -8,6 +8,8 @@ use std::path::Path;
 
 /// How much is read at once, unless a block is longer.
 const CHUNK_BYTES: usize = 1 << 20;
+/// How much is read at once where only headers matter.
+const SKIM_BYTES: usize = 4 << 10;
 
 /// What stands at the reader's place.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct Reader {
     end: u64,
     window: Vec<u8>,
     window_at: u64,
+    chunk_bytes: usize,
 }
 
 impl Reader {
@@ -34,7 +37,7 @@ impl Reader {
     pub fn open(disk: &dyn Disk, path: &Path, from: u64, to: u64) -> io::Result<Self> {
         let file = disk.open(path, Mode::Read)?;
         let end = file.bytes()?.min(to);
-        Ok(Self { file, at: from, end, window: Vec::new(), window_at: from })
+        Ok(Self { file, at: from, end, window: Vec::new(), window_at: from, chunk_bytes: CHUNK_BYTES })
     }
 
     /// The reader's place, in bytes from the beginning of the file.
@@ -82,7 +85,10 @@ impl Reader {
 
     /// Reads the header that stands here and moves behind its block, whose frame is not looked at.
     pub fn skim(&mut self) -> io::Result<Option<Header>> {
-        let Ok(header) = Header::parse(self.fill(HEADER_BYTES)?) else {
+        self.chunk_bytes = SKIM_BYTES;
+        let header = Header::parse(self.fill(HEADER_BYTES)?);
+        self.chunk_bytes = CHUNK_BYTES;
+        let Ok(header) = header else {
             return Ok(None);
         };
         self.seek(self.at + header.block_bytes() as u64);
@@ -122,7 +128,7 @@ impl Reader {
             self.window_at = self.at;
             let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
             let mut filled = self.window.len();
-            self.window.resize(need.max(CHUNK_BYTES).min(left), 0);
+            self.window.resize(need.max(self.chunk_bytes).min(left), 0);
             while filled < self.window.len() {
                 match self.file.read_at(self.window_at + filled as u64, &mut self.window[filled..])? {
                     0 => break,

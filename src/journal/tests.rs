@@ -61,6 +61,13 @@ impl Direct {
         Ok((direct, feed))
     }
 
+    /// Commits a group of one small batch.
+    pub(crate) fn store(&mut self, account: u32, durability: Durability, n: u64) -> Result<(), AppendError> {
+        let body = format!("{{\"n\":{n}}}");
+        let answers = self.commit(vec![batch(account, durability, n, &body)]);
+        answers.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
     /// Commits one group and returns the answers, batch by batch.
     pub(crate) fn commit(&mut self, batches: Vec<Batch>) -> Vec<Result<Receipt, AppendError>> {
         let mut answers = vec![];
@@ -96,7 +103,7 @@ fn open(config: Config) -> (Journal, Feed) {
     Journal::open(config, Arc::new(OsDisk), Arc::new(Metrics::new()), 0, 64 << 20).unwrap()
 }
 
-/// Everything that is in the journal, account by account and line by line.
+/// Everything that is in the journal, block by block.
 fn replayed(feed: &Feed) -> Vec<(u32, String)> {
     let mut found = vec![];
     let mut take = |extent: Extent| {
@@ -150,3 +157,5 @@ async fn one_directory_is_one_process_s() {
     let second = Journal::open(config(dir.path()), Arc::new(OsDisk), Arc::new(Metrics::new()), 0, 1);
     assert!(matches!(second, Err(OpenError::Locked { .. })));
 }
+
+mod damage;

@@ -38,6 +38,8 @@ pub(super) struct Writer {
     durable_seq: u64,
     /// Bytes until free space is looked at again.
     unchecked_bytes: u64,
+    /// Why the last group was refused: each reason is logged when it begins, not for every group.
+    trouble: Option<AppendError>,
 }
 
 impl Writer {
@@ -54,6 +56,7 @@ impl Writer {
             next_seq,
             durable_seq,
             unchecked_bytes: 0,
+            trouble: None,
         }
     }
 
@@ -68,18 +71,26 @@ impl Writer {
 
     /// Writes a group whose first block has the number [`Self::next_seq`]. Refused, it leaves no trace.
     pub(super) fn write(&mut self, group: &Group) -> Result<(), AppendError> {
+        let written = self.try_write(group);
+        self.note(written)
+    }
+
+    fn try_write(&mut self, group: &Group) -> Result<(), AppendError> {
         let bytes = group.bytes.len() as u64;
         self.look_for_room(bytes)?;
         if self.segment.as_ref().is_some_and(|open| open.bytes >= self.segment_bytes) {
-            self.sync()?;
+            self.try_sync()?;
             self.segment = None;
         }
         let open = match &mut self.segment {
             Some(open) => open,
-            none => none.insert(begin(&self.shelf, &mut self.durable_seq).map_err(|e| failed(&e))?),
+            none => {
+                let begun = begin(&self.shelf, &mut self.durable_seq);
+                none.insert(begun.map_err(|error| refusal(&error, self.trouble))?)
+            }
         };
         if let Err(error) = write_all(&mut *open.file, &mut [IoSlice::new(&group.bytes)]) {
-            let refusal = failed(&error);
+            let refusal = refusal(&error, self.trouble);
             self.take_back();
             return Err(refusal);
         }
@@ -99,6 +110,11 @@ impl Writer {
     /// Makes all that was written durable. On failure the segment is given up: what had been answered already is kept
     /// for the next one, and all else since the last good sync is void.
     pub(super) fn sync(&mut self) -> Result<(), AppendError> {
+        let synced = self.try_sync();
+        self.note(synced)
+    }
+
+    fn try_sync(&mut self) -> Result<(), AppendError> {
         let Some(open) = &mut self.segment else {
             return Ok(());
         };
@@ -115,11 +131,26 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "the journal's segment could not be synced and is given up");
+                if self.trouble.is_none() {
+                    tracing::error!(%error, "the journal's segment could not be synced and is given up");
+                }
                 self.give_up();
                 Err(AppendError::Sync)
             }
         }
+    }
+
+    /// Logs when groups begin to be refused, and when that is over.
+    fn note(&mut self, result: Result<(), AppendError>) -> Result<(), AppendError> {
+        let trouble = result.err();
+        if trouble != self.trouble {
+            match trouble {
+                Some(reason) => tracing::error!(%reason, "the journal refuses batches"),
+                None => tracing::info!("the journal takes batches again"),
+            }
+            self.trouble = trouble;
+        }
+        result
     }
 
     fn mark_durable(&mut self) {
@@ -175,7 +206,8 @@ impl Writer {
             return Err(AppendError::Full);
         }
         if self.unchecked_bytes < bytes {
-            let free = self.shelf.disk.free_bytes(&self.shelf.dir).map_err(|error| failed(&error))?;
+            let free =
+                self.shelf.disk.free_bytes(&self.shelf.dir).map_err(|error| refusal(&error, self.trouble))?;
             self.shelf.metrics.logs.disk_free_bytes.set(free as i64);
             if free < self.disk_free_bytes_min.saturating_add(bytes) {
                 return Err(AppendError::Full);
@@ -206,12 +238,10 @@ fn begin(shelf: &Shelf, durable_seq: &mut u64) -> io::Result<Open> {
     Ok(Open { file, bytes, durable_bytes: bytes })
 }
 
-fn failed(error: &io::Error) -> AppendError {
-    if is_full(error) {
-        tracing::warn!(%error, "the journal's disk is full");
-        AppendError::Full
-    } else {
+/// What a failure is called, and its details in the log unless there is trouble already.
+fn refusal(error: &io::Error, trouble: Option<AppendError>) -> AppendError {
+    if trouble.is_none() {
         tracing::error!(%error, "the journal could not be written");
-        AppendError::Io
     }
+    if is_full(error) { AppendError::Full } else { AppendError::Io }
 }

@@ -26,8 +26,9 @@ pub(super) struct Log {
     pub now: Mark,
     /// As `now` was when the file was last synced.
     pub durable: Mark,
-    /// When the newest line of the newest sealed file was received, once that is known.
-    pub sealed_ms: Option<u64>,
+    /// When the newest line of a sealed file was received: the file's first sequence number, and that time. One is
+    /// enough: of the files before it, the next one's name says as much.
+    pub sealed: Option<(u64, u64)>,
 }
 
 pub(super) struct Growing {
@@ -278,7 +279,7 @@ impl Growing {
             return Err(StoreError::at(&sealed)(error));
         }
 
-        log.sealed_ms = Some(log.now.last_received_ms);
+        log.sealed = Some((log.now.first_seq, log.now.last_received_ms));
         log.now = log.now.sealed();
         log.durable = log.now;
         self.names_unsynced.insert(account);

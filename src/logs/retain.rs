@@ -103,23 +103,23 @@ impl Keeper {
         retention: Retention,
     ) -> Result<bool, StoreError> {
         let oldest_ms = self.clock.unix_ms().saturating_sub(u64::from(retention.days) * DAY_MS);
-        // A line is received before the next one: the next file's first is a bound, and mostly saves a look inside.
-        if files[0].first_received_ms >= oldest_ms {
+        let oldest = &files[0];
+        if oldest.first_received_ms >= oldest_ms {
             return Ok(false);
         }
-        let newest_ms = match files.get(1) {
-            Some(next) => next.first_received_ms,
-            None => match self.growing.log(account).sealed_ms {
-                Some(ms) => ms,
-                None => {
-                    let path = dir.join(&files[0].name);
-                    let last = last_header(self.growing.disk(), &path).map_err(StoreError::at(&path))?;
-                    let ms = last.map_or(files[0].first_received_ms, |header| header.last_received_ms);
-                    self.growing.log(account).sealed_ms = Some(ms);
-                    ms
-                }
-            },
-        };
+        // Mostly the names tell: the next file's first line was received after this one's last.
+        if files.get(1).is_some_and(|next| next.first_received_ms < oldest_ms) {
+            return Ok(true);
+        }
+        if let Some((first_seq, newest_ms)) = self.growing.log(account).sealed
+            && first_seq == oldest.first_seq
+        {
+            return Ok(newest_ms < oldest_ms);
+        }
+        let path = dir.join(&oldest.name);
+        let last = last_header(self.growing.disk(), &path).map_err(StoreError::at(&path))?;
+        let newest_ms = last.map_or(oldest.first_received_ms, |header| header.last_received_ms);
+        self.growing.log(account).sealed = Some((oldest.first_seq, newest_ms));
         Ok(newest_ms < oldest_ms)
     }
 }

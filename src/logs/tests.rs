@@ -1,8 +1,11 @@
+use super::names::CURRENT;
 use super::*;
 use crate::domain::account::Durability;
 use crate::journal::disk::OsDisk;
 use crate::journal::tests as journal_tests;
 use journal_tests::{batch, inflate};
+
+const START_MS: u64 = 1_700_000_000_000;
 
 fn config(dir: &Path) -> Config {
     Config {
@@ -20,7 +23,7 @@ fn config(dir: &Path) -> Config {
 fn open(dir: &Path) -> (Journal, Logs) {
     let journal = journal_tests::config(dir);
     let metrics = Arc::new(Metrics::new());
-    let clock = Clock::manual(1_700_000_000_000);
+    let clock = Clock::manual(START_MS);
     Logs::open(config(dir), journal, Arc::new(OsDisk), Arc::new(|_| None), metrics, clock).unwrap()
 }
 
@@ -53,4 +56,67 @@ async fn a_log_holds_what_was_receipted() {
     }
 }
 
+#[tokio::test]
+async fn the_growing_file_is_readable_while_it_grows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, logs) = open(dir.path());
+    let path = dir.path().join("logs/7").join(CURRENT);
+    let line = "{\"a\":1,\"@timestamp\":0,\"type\":1}\n";
+    for n in 1..20 {
+        journal.append(batch(7, Durability::Synced, START_MS, line)).await.unwrap();
+        let grown = || std::fs::read(&path).is_ok_and(|file| inflate(&file) == line.repeat(n));
+        eventually(grown).await;
+    }
+    journal.close();
+    logs.close().unwrap();
+}
+
+/// Waits for what another thread is about to do.
+async fn eventually(done: impl Fn() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    assert!(waited.is_ok(), "it never happens");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_accounts_share_a_few_open_files() {
+    const ACCOUNTS: u32 = 10_000;
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, logs) = open(dir.path());
+    for round in 0..2 {
+        let mut waiting = vec![];
+        for account in 0..ACCOUNTS {
+            let body = format!("{{\"round\":{round},\"account\":{account},\"@timestamp\":0,\"type\":1}}\n");
+            let batch = batch(account, Durability::Synced, START_MS, &body);
+            let journal = journal.clone();
+            waiting.push(tokio::spawn(async move { journal.append(batch).await }));
+        }
+        for answer in waiting {
+            answer.await.unwrap().unwrap();
+        }
+    }
+    journal.close();
+    logs.close().unwrap();
+    for account in 0..ACCOUNTS {
+        let line =
+            |round| format!("{{\"round\":{round},\"account\":{account},\"@timestamp\":0,\"type\":1}}\n");
+        assert_eq!(lines(dir.path(), account), line(0) + &line(1));
+    }
+}
+
+#[tokio::test]
+async fn an_end_without_a_close_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, logs) = open(dir.path());
+    journal.append(batch(7, Durability::Synced, START_MS, "{}")).await.unwrap();
+    drop(journal);
+    logs.close().unwrap();
+    assert_eq!(lines(dir.path(), 7).lines().count(), 1);
+}
+
+mod keeping;
 mod model;

@@ -1,0 +1,324 @@
+//! Sealing, retention and damage, step by step on a disk in memory.
+
+use super::super::names::CURRENT;
+use super::super::*;
+use super::START_MS;
+use crate::domain::account::Durability;
+use crate::journal::disk::fake::{Crash, FakeDisk, Fault};
+use crate::journal::disk::{self, Disk};
+use crate::journal::tests::{self as journal_tests, Direct, batch, inflate};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const ROOT: &str = "/data/logs/1";
+
+/// The storage of one account, without threads.
+struct Storage {
+    disk: FakeDisk,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    retention: Option<Retention>,
+    running: Option<(Direct, Keeper)>,
+    stored: u64,
+}
+
+impl Storage {
+    fn new() -> Self {
+        let mut storage = Self {
+            disk: FakeDisk::new(1),
+            clock: Clock::manual(START_MS),
+            metrics: Arc::new(Metrics::new()),
+            retention: None,
+            running: None,
+            stored: 0,
+        };
+        storage.open().unwrap();
+        storage
+    }
+
+    fn open(&mut self) -> Result<(), OpenError> {
+        self.running = None;
+        let root = Path::new("/data");
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let config = Config { file_bytes_max: 10_000, ..super::config(root) };
+        let loaded = load::load(&*disk, &config.dir, &self.metrics)?;
+        let journal = journal_tests::config(root);
+        let (direct, feed) = Direct::open(&journal, disk.clone(), self.metrics.clone(), loaded.seq)?;
+        let retention = self.retention;
+        let retention: RetentionOf = Arc::new(move |_| retention);
+        let keeper =
+            Keeper::open(config, feed, loaded, disk, retention, self.clock.clone(), self.metrics.clone())?;
+        self.running = Some((direct, keeper));
+        self.keeper().catch_up()?;
+        Ok(())
+    }
+
+    fn keeper(&mut self) -> &mut Keeper {
+        &mut self.running.as_mut().unwrap().1
+    }
+
+    /// Stores one log, in the journal and in the account's log.
+    fn store(&mut self) {
+        let (direct, keeper) = self.running.as_mut().unwrap();
+        let body = format!("{{\"n\":{}}}", self.stored);
+        let batch = batch(1, Durability::Synced, self.clock.unix_ms(), &body);
+        direct.commit(vec![batch]).pop().unwrap().unwrap();
+        keeper.append(&mut keeper.feed.next(Duration::ZERO).unwrap()).unwrap();
+        self.stored += 1;
+    }
+
+    /// Stores a log and seals it, alone in its file.
+    fn store_and_seal(&mut self) {
+        self.store();
+        self.clock.advance(Duration::from_secs(3_600));
+        self.keeper().checkpoint().unwrap();
+    }
+
+    fn sweep(&mut self) {
+        let mut sweep = Sweep::default();
+        self.keeper().sweep(&mut sweep).unwrap();
+        assert!(!sweep.is_under_way());
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = self.disk.list(Path::new(ROOT)).unwrap();
+        entries.into_iter().map(|entry| entry.name).collect()
+    }
+
+    /// The numbers of the logs that are readable, in order.
+    fn numbers(&self) -> Vec<u64> {
+        let mut files = self.names();
+        files.retain(|name| name.ends_with(".ndjson.zst"));
+        files.sort();
+        let read = |name: &String| inflate(&disk::read(&self.disk, &Path::new(ROOT).join(name)).unwrap());
+        let text: String = files.iter().map(read).collect();
+        let number =
+            |line: &str| line.trim_end_matches('}').rsplit_once("\"n\":").unwrap().1.parse().unwrap();
+        text.lines().map(number).collect()
+    }
+}
+
+#[test]
+fn a_file_is_sealed_by_the_age_of_its_first_line() {
+    let mut storage = Storage::new();
+    storage.store();
+    storage.clock.advance(Duration::from_secs(3_599));
+    storage.store();
+    storage.keeper().checkpoint().unwrap();
+    assert_eq!(storage.names(), [CURRENT]);
+    storage.clock.advance(Duration::from_secs(1));
+    assert!(storage.keeper().wants_checkpoint(), "an idle account's file is sealed too");
+    storage.keeper().checkpoint().unwrap();
+    assert_eq!(storage.names(), ["20231114T221320.000Z-00000000000000000001.ndjson.zst"]);
+    assert!(!storage.keeper().wants_checkpoint());
+    storage.store();
+    assert_eq!(storage.numbers(), [0, 1, 2]);
+    assert_eq!(storage.metrics.logs.sealed_files.get(), 1);
+}
+
+#[test]
+fn a_file_is_sealed_by_its_size() {
+    let mut storage = Storage::new();
+    while storage.metrics.logs.sealed_files.get() < 2 {
+        storage.store();
+        storage.keeper().checkpoint().unwrap();
+    }
+    let entries = storage.disk.list(Path::new(ROOT)).unwrap();
+    let sealed = entries.iter().filter(|entry| entry.name != CURRENT);
+    assert!(sealed.clone().count() >= 2 && sealed.clone().all(|entry| entry.bytes >= 10_000));
+    assert_eq!(storage.numbers(), Vec::from_iter(0..storage.stored));
+}
+
+#[test]
+fn checkpoints_let_the_journal_go() {
+    let mut storage = Storage::new();
+    storage.store();
+    storage.keeper().checkpoint().unwrap();
+    storage.disk.reboot(Crash::PowerLoss);
+    storage.open().unwrap();
+    storage.store();
+    storage.keeper().checkpoint().unwrap();
+    assert_eq!(storage.metrics.journal.segments.get(), 1);
+    assert_eq!(storage.numbers(), [0, 1]);
+}
+
+#[test]
+fn files_are_dropped_when_their_newest_line_is_too_old() {
+    let mut storage = Storage::new();
+    storage.retention = Some(Retention { days: 3, bytes_max: None });
+    storage.open().unwrap();
+    for _ in 0..4 {
+        storage.store_and_seal();
+        storage.clock.advance(DAY);
+    }
+    storage.sweep();
+    assert_eq!(storage.numbers(), [2, 3]);
+    storage.clock.advance(DAY * 4);
+    // The newest sealed file's last line is not in any name: after a restart it is read.
+    storage.open().unwrap();
+    storage.sweep();
+    assert_eq!(storage.numbers(), Vec::<u64>::new());
+    assert_eq!(storage.metrics.logs.expired_files.get(), 4);
+}
+
+#[test]
+fn the_oldest_files_are_dropped_when_an_account_has_too_many_bytes() {
+    let mut storage = Storage::new();
+    storage.store_and_seal();
+    let one = storage.disk.list(Path::new(ROOT)).unwrap()[0].bytes;
+    storage.retention = Some(Retention { days: 1000, bytes_max: Some(2 * one + 10) });
+    storage.open().unwrap();
+    for _ in 0..3 {
+        storage.store_and_seal();
+    }
+    storage.sweep();
+    assert_eq!(storage.numbers(), [2, 3]);
+}
+
+#[test]
+fn the_growing_file_is_never_dropped() {
+    let mut storage = Storage::new();
+    storage.retention = Some(Retention { days: 0, bytes_max: Some(0) });
+    storage.open().unwrap();
+    storage.store();
+    storage.clock.advance(DAY * 100);
+    storage.sweep();
+    assert_eq!(storage.numbers(), [0]);
+}
+
+#[test]
+fn a_file_without_an_account_s_retention_is_kept() {
+    let mut storage = Storage::new();
+    storage.store_and_seal();
+    storage.clock.advance(DAY * 10_000);
+    storage.sweep();
+    assert_eq!(storage.numbers(), [0]);
+}
+
+/// Three durable logs in a growing file, and one behind them that only the journal is known to have.
+fn grown() -> (Storage, usize) {
+    let mut storage = Storage::new();
+    for _ in 0..3 {
+        storage.store();
+    }
+    storage.keeper().checkpoint().unwrap();
+    let bytes = storage.disk.list(Path::new(ROOT)).unwrap()[0].bytes as usize;
+    storage.store();
+    storage.running = None;
+    storage.disk.reboot(Crash::Kill);
+    (storage, bytes / 3)
+}
+
+#[test]
+fn what_was_not_durable_is_appended_again() {
+    let (mut storage, _) = grown();
+    storage.open().unwrap();
+    assert_eq!(storage.numbers(), [0, 1, 2, 3]);
+    assert_eq!(storage.metrics.logs.damaged_files.get(), 0);
+}
+
+#[test]
+fn a_damaged_file_is_kept_aside_and_its_whole_blocks_stay_readable() {
+    let (mut storage, block) = grown();
+    let current = Path::new(ROOT).join(CURRENT);
+    storage.disk.damage(&current, 2 * block + 80);
+    storage.disk.damage(&current, 100);
+    let before = disk::read(&storage.disk, &current).unwrap();
+    storage.open().unwrap();
+    assert_eq!(storage.numbers(), [1, 3]);
+    assert_eq!(storage.metrics.logs.damaged_files.get(), 1);
+    let damaged = storage.names().into_iter().find(|name| name.ends_with(".damaged")).unwrap();
+    assert!(disk::read(&storage.disk, &Path::new(ROOT).join(damaged)).unwrap() == before);
+}
+
+#[test]
+fn a_file_cut_short_is_kept_aside_and_the_log_goes_on() {
+    for keep in [0, 1, 100, 200] {
+        let (mut storage, block) = grown();
+        storage.disk.shorten(&Path::new(ROOT).join(CURRENT), keep);
+        storage.open().unwrap();
+        let whole: Vec<_> = (0..(keep / block) as u64).chain([3]).collect();
+        assert_eq!(storage.numbers(), whole, "{keep}");
+        assert_eq!(storage.metrics.logs.damaged_files.get(), 1);
+    }
+}
+
+#[test]
+fn a_file_removed_while_it_grows_does_not_stop_the_others() {
+    let mut storage = Storage::new();
+    storage.store();
+    storage.keeper().checkpoint().unwrap();
+    storage.disk.remove(&Path::new(ROOT).join(CURRENT)).unwrap();
+    storage.clock.advance(Duration::from_secs(3_600));
+    assert!(storage.keeper().checkpoint().is_err(), "it cannot be sealed");
+    storage.keeper().checkpoint().unwrap();
+    storage.store();
+    storage.keeper().checkpoint().unwrap();
+    assert_eq!(storage.numbers(), [1]);
+}
+
+#[test]
+fn a_lost_checkpoint_is_made_up_from_the_files() {
+    let mut storage = Storage::new();
+    storage.store_and_seal();
+    storage.store();
+    storage.keeper().checkpoint().unwrap();
+    storage.store();
+    for damage in [true, false] {
+        let checkpoint = Path::new("/data/logs/checkpoint");
+        if damage {
+            storage.disk.damage(checkpoint, 9);
+        } else {
+            storage.disk.remove(checkpoint).unwrap();
+        }
+        storage.open().unwrap();
+        assert_eq!(storage.numbers(), [0, 1, 2]);
+    }
+    storage.store();
+    assert_eq!(storage.numbers(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_new_journal_behind_old_logs_loses_nothing() {
+    let mut storage = Storage::new();
+    storage.store();
+    storage.keeper().checkpoint().unwrap();
+    storage.running = None;
+    for entry in storage.disk.list(Path::new("/data/journal")).unwrap() {
+        storage.disk.remove(&Path::new("/data/journal").join(entry.name)).unwrap();
+    }
+    storage.open().unwrap();
+    storage.store();
+    storage.open().unwrap();
+    assert_eq!(storage.numbers(), [0, 1]);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_gives_up_when_the_journal_is_closed() {
+    let disk = FakeDisk::new(1);
+    let root = Path::new("/data");
+    let open = || {
+        Logs::open(
+            super::config(root),
+            journal_tests::config(root),
+            Arc::new(disk.clone()),
+            Arc::new(|_| None),
+            Arc::new(Metrics::new()),
+            Clock::manual(START_MS),
+        )
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (journal, logs) = open().unwrap();
+    let stored = runtime.block_on(journal.append(batch(1, Durability::Synced, START_MS, "{\"n\":0}")));
+    stored.unwrap();
+    disk.fail(disk.steps()..u64::MAX, Fault::Full);
+    let refused = runtime.block_on(journal.append(batch(1, Durability::Synced, START_MS, "{\"n\":1}")));
+    assert!(refused.is_err());
+    journal.close();
+    assert!(logs.close().is_err());
+    disk.heal();
+    let (journal, logs) = open().unwrap();
+    journal.close();
+    logs.close().unwrap();
+    let current = disk::read(&disk, &Path::new(ROOT).join(CURRENT)).unwrap();
+    assert_eq!(inflate(&current).lines().count(), 1);
+}
