@@ -158,4 +158,70 @@ async fn one_directory_is_one_process_s() {
     assert!(matches!(second, Err(OpenError::Locked { .. })));
 }
 
+#[tokio::test]
+async fn a_batch_in_the_queue_is_stored_though_nobody_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, feed) = open(config(dir.path()));
+    {
+        let appending = journal.append(batch(1, Durability::Synced, 7, "{\"a\":1}"));
+        let mut appending = std::pin::pin!(appending);
+        // Polled once: it is in the queue. Then the client goes away.
+        let polled =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(appending.as_mut().poll(cx).is_pending()));
+        polled.await;
+    }
+    journal.close();
+    assert_eq!(replayed(&feed).len(), 0, "nothing was in the journal when it was opened");
+    let extents = feed.next(Duration::from_secs(60)).unwrap();
+    assert!(inflate(&extents[0].bytes).contains("\"a\":1"));
+    assert!(feed.next(Duration::ZERO).is_none());
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let metrics = Metrics::new();
+    let queue = Queue::new(2_000, metrics.journal.queue_bytes.clone());
+    let request = || {
+        let (answer, answered) = oneshot::channel();
+        let request = Request {
+            account: AccountId(1),
+            durability: Durability::Synced,
+            received_ms: 0,
+            payload: Payload::Lines(batch(1, Durability::Synced, 7, "{}")),
+            answer,
+        };
+        (request, answered)
+    };
+    let taken = (0..).take_while(|_| queue.push(request().0).is_ok()).count();
+    assert_eq!(queue.push(request().0), Err(AppendError::Busy));
+    assert!(metrics.journal.queue_bytes.get() <= 2_000);
+    assert_eq!(queue.take(usize::MAX).map(|requests| requests.len()), Some(taken));
+    assert_eq!(metrics.journal.queue_bytes.get(), 0);
+    let (last, mut answered) = request();
+    queue.push(last).unwrap();
+    queue.abandon();
+    assert_eq!(queue.push(request().0), Err(AppendError::Closed));
+    assert!(answered.try_recv().is_err());
+    assert!(queue.take(1).is_none());
+}
+
+#[test]
+fn the_backlog_has_room_again_when_what_was_taken_is_done() {
+    let disk = disk::fake::FakeDisk::new(1);
+    let metrics = Arc::new(Metrics::new());
+    let (mut direct, feed) = Direct::open(&config(Path::new("/data")), Arc::new(disk), metrics, 0).unwrap();
+    direct.store(1, Durability::Synced, 0).unwrap();
+    let backlog = Backlog::new(10);
+    assert!(backlog.wait_for_room(Duration::ZERO));
+    backlog.push(feed.next(Duration::ZERO).unwrap());
+    assert!(!backlog.wait_for_room(Duration::ZERO));
+    let taken = backlog.take(Duration::ZERO).unwrap();
+    assert!(!backlog.wait_for_room(Duration::ZERO), "it is still in memory");
+    backlog.done(taken[0].bytes.len());
+    assert!(backlog.wait_for_room(Duration::ZERO));
+    assert_eq!(backlog.take(Duration::ZERO).unwrap().len(), 0);
+    backlog.close();
+    assert!(backlog.take(Duration::ZERO).is_none() && backlog.wait_for_close(Duration::ZERO));
+}
+
 mod damage;

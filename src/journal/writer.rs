@@ -38,8 +38,20 @@ pub(super) struct Writer {
     durable_seq: u64,
     /// Bytes until free space is looked at again.
     unchecked_bytes: u64,
-    /// Why the last group was refused: each reason is logged when it begins, not for every group.
-    trouble: Option<AppendError>,
+}
+
+/// Why a group cannot be made durable: what its batches are told, and what an operator wants to know.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub error: AppendError,
+    /// `None`: refused before anything was tried.
+    pub source: Option<io::Error>,
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self { error: if is_full(&error) { AppendError::Full } else { AppendError::Io }, source: Some(error) }
+    }
 }
 
 impl Writer {
@@ -56,7 +68,6 @@ impl Writer {
             next_seq,
             durable_seq,
             unchecked_bytes: 0,
-            trouble: None,
         }
     }
 
@@ -70,29 +81,20 @@ impl Writer {
     }
 
     /// Writes a group whose first block has the number [`Self::next_seq`]. Refused, it leaves no trace.
-    pub(super) fn write(&mut self, group: &Group) -> Result<(), AppendError> {
-        let written = self.try_write(group);
-        self.note(written)
-    }
-
-    fn try_write(&mut self, group: &Group) -> Result<(), AppendError> {
+    pub(super) fn write(&mut self, group: &Group) -> Result<(), Refusal> {
         let bytes = group.bytes.len() as u64;
         self.look_for_room(bytes)?;
         if self.segment.as_ref().is_some_and(|open| open.bytes >= self.segment_bytes) {
-            self.try_sync()?;
+            self.sync()?;
             self.segment = None;
         }
         let open = match &mut self.segment {
             Some(open) => open,
-            none => {
-                let begun = begin(&self.shelf, &mut self.durable_seq);
-                none.insert(begun.map_err(|error| refusal(&error, self.trouble))?)
-            }
+            none => none.insert(begin(&self.shelf, &mut self.durable_seq)?),
         };
         if let Err(error) = write_all(&mut *open.file, &mut [IoSlice::new(&group.bytes)]) {
-            let refusal = refusal(&error, self.trouble);
             self.take_back();
-            return Err(refusal);
+            return Err(error.into());
         }
         open.bytes += bytes;
         self.next_seq = group.last_seq + 1;
@@ -109,12 +111,7 @@ impl Writer {
 
     /// Makes all that was written durable. On failure the segment is given up: what had been answered already is kept
     /// for the next one, and all else since the last good sync is void.
-    pub(super) fn sync(&mut self) -> Result<(), AppendError> {
-        let synced = self.try_sync();
-        self.note(synced)
-    }
-
-    fn try_sync(&mut self) -> Result<(), AppendError> {
+    pub(super) fn sync(&mut self) -> Result<(), Refusal> {
         let Some(open) = &mut self.segment else {
             return Ok(());
         };
@@ -131,26 +128,10 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                if self.trouble.is_none() {
-                    tracing::error!(%error, "the journal's segment could not be synced and is given up");
-                }
                 self.give_up();
-                Err(AppendError::Sync)
+                Err(Refusal { error: AppendError::Sync, source: Some(error) })
             }
         }
-    }
-
-    /// Logs when groups begin to be refused, and when that is over.
-    fn note(&mut self, result: Result<(), AppendError>) -> Result<(), AppendError> {
-        let trouble = result.err();
-        if trouble != self.trouble {
-            match trouble {
-                Some(reason) => tracing::error!(%reason, "the journal refuses batches"),
-                None => tracing::info!("the journal takes batches again"),
-            }
-            self.trouble = trouble;
-        }
-        result
     }
 
     fn mark_durable(&mut self) {
@@ -171,7 +152,7 @@ impl Writer {
         match undone {
             Ok(()) => self.mark_durable(),
             Err(error) => {
-                tracing::error!(%error, "a partly written group could not be cut off: the segment is given up");
+                tracing::warn!(%error, "a partly written group could not be cut off: the segment is given up");
                 self.give_up();
             }
         }
@@ -190,7 +171,7 @@ impl Writer {
                 Ok(next) => self.segment = Some(next),
                 Err(error) => {
                     // The old one keeps them in the page cache: should the process be killed now, they are found there.
-                    tracing::error!(%error, "the journal could not begin another segment");
+                    tracing::warn!(%error, "the journal could not begin another segment");
                     return;
                 }
             }
@@ -201,16 +182,16 @@ impl Writer {
     }
 
     /// Refuses before anything is written when the journal or the disk is too full.
-    fn look_for_room(&mut self, bytes: u64) -> Result<(), AppendError> {
+    fn look_for_room(&mut self, bytes: u64) -> Result<(), Refusal> {
+        let full = Refusal { error: AppendError::Full, source: None };
         if self.shelf.bytes() + bytes > self.bytes_max {
-            return Err(AppendError::Full);
+            return Err(full);
         }
         if self.unchecked_bytes < bytes {
-            let free =
-                self.shelf.disk.free_bytes(&self.shelf.dir).map_err(|error| refusal(&error, self.trouble))?;
+            let free = self.shelf.disk.free_bytes(&self.shelf.dir)?;
             self.shelf.metrics.logs.disk_free_bytes.set(free as i64);
             if free < self.disk_free_bytes_min.saturating_add(bytes) {
-                return Err(AppendError::Full);
+                return Err(full);
             }
             self.unchecked_bytes = FREE_CHECK_BYTES.max(bytes);
         }
@@ -236,12 +217,4 @@ fn begin(shelf: &Shelf, durable_seq: &mut u64) -> io::Result<Open> {
     }
     shelf.begin(Segment { first_seq, bytes });
     Ok(Open { file, bytes, durable_bytes: bytes })
-}
-
-/// What a failure is called, and its details in the log unless there is trouble already.
-fn refusal(error: &io::Error, trouble: Option<AppendError>) -> AppendError {
-    if trouble.is_none() {
-        tracing::error!(%error, "the journal could not be written");
-    }
-    if is_full(error) { AppendError::Full } else { AppendError::Io }
 }

@@ -139,6 +139,11 @@ impl Logs {
         Ok((journal, Self { thread }))
     }
 
+    /// Whether the thread is at work. If not, it has panicked or the journal is closed: nothing more can be stored.
+    pub fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
     /// Waits until everything the journal has committed is in the accounts' logs and durable. To be called after
     /// [`Journal::close`]; blocks. On an error nothing is lost: the journal has it, and the next start appends it.
     pub fn close(self) -> Result<(), StoreError> {
