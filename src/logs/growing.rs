@@ -264,7 +264,7 @@ impl Growing {
         Ok(())
     }
 
-    /// Gives a synced growing file its final name.
+    /// Gives a synced growing file its final name, which the next [`Self::sync`] makes durable.
     pub(super) fn seal(&mut self, account: AccountId) -> Result<(), StoreError> {
         let dir = names::account_dir(&self.dir, account);
         let log = self.logs.entry(account).or_default();
@@ -286,8 +286,6 @@ impl Growing {
         self.open.close(account);
         self.metrics.logs.open_files.set(self.open.len() as i64);
         self.metrics.logs.sealed_files.inc();
-        self.disk.sync_dir(&dir).map_err(StoreError::at(&dir))?;
-        self.names_unsynced.remove(&account);
         Ok(())
     }
 

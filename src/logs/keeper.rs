@@ -137,10 +137,7 @@ impl Keeper {
             self.metrics.logs.disk_free_bytes.set(free as i64);
         }
         self.seal()?;
-        if self.unrecorded {
-            self.record()?;
-        }
-        Ok(())
+        if self.unrecorded { self.record() } else { Ok(()) }
     }
 
     /// Seals what is due. Only right after a checkpoint: then a sealed file holds nothing that a restart would append
@@ -154,6 +151,7 @@ impl Keeper {
                 failure = Err(error);
             }
         }
+        self.growing.sync()?;
         failure
     }
 
