@@ -1,7 +1,7 @@
 //! What durability costs: batches of 100 lines, about 20 KB, appended by one or many at a time, on a real disk.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use shipgate::clock::Clock;
+use shipgate::clock::{self, Clock};
 use shipgate::domain::account::{AccountGrant, AccountId, Durability, Retention, TokenId};
 use shipgate::domain::batch::{Batch, Framing};
 use shipgate::domain::directory::{Change, Directory, Permit};
@@ -12,7 +12,8 @@ use shipgate::logs::{self, Logs};
 use shipgate::metrics::Metrics;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::task::JoinSet;
 
 const LINES: usize = 100;
 
@@ -109,21 +110,17 @@ async fn append_some(
     for (i, batch) in batches.into_iter().enumerate() {
         shares[i % concurrent as usize].push(batch);
     }
-    let started = Instant::now();
-    let shippers: Vec<_> = shares
-        .into_iter()
-        .map(|share| {
-            let journal = journal.clone();
-            tokio::spawn(async move {
-                for batch in share {
-                    journal.append(batch).await.expect("a healthy disk");
-                }
-            })
-        })
-        .collect();
-    for shipper in shippers {
-        shipper.await.expect("no panic");
+    let started = clock::monotonic();
+    let mut shippers = JoinSet::new();
+    for share in shares {
+        let journal = journal.clone();
+        shippers.spawn(async move {
+            for batch in share {
+                journal.append(batch).await.expect("a healthy disk");
+            }
+        });
     }
+    shippers.join_all().await;
     started.elapsed()
 }
 

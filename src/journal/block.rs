@@ -162,6 +162,17 @@ impl Extent {
             bytes,
         }
     }
+
+    /// Describes one more block, which begins at `at` of the bytes that are still to be set.
+    pub(super) fn followed_by(self, header: &Header, at: usize) -> Self {
+        Self {
+            last_seq: header.seq,
+            first_received_ms: self.first_received_ms.min(header.first_received_ms),
+            last_received_ms: self.last_received_ms.max(header.last_received_ms),
+            last_block_at: at,
+            ..self
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{AppendError, locked};
 use crate::domain::account::{AccountId, Durability};
 use crate::domain::batch::{Batch, Tally};
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -73,47 +74,55 @@ impl Presses {
             Some(press) => press,
             None => Press::new(self.level)?,
         };
-        let frame = Vec::from(press.press(batch.lines())?);
+        let bytes = Vec::from(press.press(batch.lines())?);
         press.frame.shrink_to(IDLE_BUFFER_BYTES_MAX);
         let mut idle = locked(&self.idle);
         if idle.len() < IDLE_PRESSES_MAX {
             idle.push(press);
         }
         drop(idle);
-        Ok(Payload::Frame {
-            crc: crc32c::crc32c(&frame),
+        Ok(Payload::Frame(Frame {
+            crc: crc32c::crc32c(&bytes),
             raw_bytes: batch.lines().len(),
-            frame,
+            bytes,
             tally: batch.into_tally(),
-        })
+        }))
     }
 }
 
 /// A batch on its way: as it came, or compressed by its caller.
 pub(super) enum Payload {
     Lines(Batch),
-    Frame { frame: Vec<u8>, crc: u32, raw_bytes: usize, tally: Tally },
+    Frame(Frame),
+}
+
+/// A batch compressed by its caller.
+pub(super) struct Frame {
+    bytes: Vec<u8>,
+    crc: u32,
+    raw_bytes: usize,
+    tally: Tally,
 }
 
 impl Payload {
     fn lines(&self) -> &[u8] {
         match self {
             Self::Lines(batch) => batch.lines(),
-            Self::Frame { .. } => &[],
+            Self::Frame(_) => &[],
         }
     }
 
     fn tally(&self) -> &Tally {
         match self {
             Self::Lines(batch) => batch.tally(),
-            Self::Frame { tally, .. } => tally,
+            Self::Frame(frame) => &frame.tally,
         }
     }
 
     fn into_tally(self) -> Tally {
         match self {
             Self::Lines(batch) => batch.into_tally(),
-            Self::Frame { tally, .. } => tally,
+            Self::Frame(frame) => frame.tally,
         }
     }
 
@@ -121,7 +130,7 @@ impl Payload {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Lines(batch) => batch.lines().len(),
-            Self::Frame { frame, .. } => frame.len(),
+            Self::Frame(frame) => frame.bytes.len(),
         }
     }
 }
@@ -182,45 +191,42 @@ impl Group {
         durable_seq: u64,
         press: &mut Press,
     ) -> Result<Self, (Vec<Request>, io::Error)> {
-        requests.sort_by_key(|request| request.account);
-        let (written, synced): (Vec<_>, Vec<_>) = requests
-            .chunk_by(|a, b| a.account == b.account)
-            .partition(|account| account.iter().all(|r| r.durability == Durability::Written));
+        let synced = |request: &&Request| request.durability == Durability::Synced;
+        let synced: HashSet<_> = requests.iter().filter(synced).map(|request| request.account).collect();
+        requests.sort_by_key(|request| (synced.contains(&request.account), request.account));
         let mut layout = Layout {
             bytes: Vec::with_capacity(requests.iter().map(|r| r.payload.bytes() / 2 + 256).sum()),
             next_seq: first_seq,
             durable_seq,
             press,
         };
-        let placed = layout.place(&written).and_then(|written| Ok((written, layout.place(&synced)?)));
-        let bytes = Bytes::from(layout.bytes);
-        let last_seq = layout.next_seq - 1;
-        let accounts_written = written.iter().map(|account| account[0].account).collect::<Vec<_>>();
-        let (written, synced) = match placed {
+        let accounts = requests.chunk_by(|a, b| a.account == b.account);
+        let placed: io::Result<Vec<_>> = accounts.map(|account| layout.account(account)).collect();
+        let placed = match placed {
             Ok(placed) => placed,
             Err(error) => return Err((requests, error)),
         };
         let mut group = Self {
-            bytes,
-            last_seq,
+            last_seq: layout.next_seq - 1,
+            bytes: Bytes::from(layout.bytes),
             batches: requests.len(),
             written: Part::default(),
             synced: Part::default(),
         };
-        group.written.extents = group.slices(written);
-        group.synced.extents = group.slices(synced);
+        for (mut extent, range) in placed {
+            extent.bytes = group.bytes.slice(range);
+            group.part(synced.contains(&extent.account)).extents.push(extent);
+        }
         for request in requests {
-            let early = accounts_written.binary_search(&request.account).is_ok();
-            let part = if early { &mut group.written } else { &mut group.synced };
             let receipt = Receipt::new(request.payload.into_tally(), request.durability);
+            let part = group.part(synced.contains(&request.account));
             part.answers.push((request.answer, receipt));
         }
         Ok(group)
     }
 
-    fn slices(&self, placed: Vec<(Extent, Range<usize>)>) -> Vec<Extent> {
-        let slice = |(extent, range)| Extent { bytes: self.bytes.slice(range), ..extent };
-        placed.into_iter().map(slice).collect()
+    fn part(&mut self, synced: bool) -> &mut Part {
+        if synced { &mut self.synced } else { &mut self.written }
     }
 }
 
@@ -233,10 +239,6 @@ struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    fn place(&mut self, accounts: &[&[Request]]) -> io::Result<Vec<(Extent, Range<usize>)>> {
-        accounts.iter().map(|account| self.account(account)).collect()
-    }
-
     /// Appends all batches of one account.
     fn account(&mut self, mut requests: &[Request]) -> io::Result<(Extent, Range<usize>)> {
         let start = self.bytes.len();
@@ -248,13 +250,7 @@ impl Layout<'_> {
             let header = self.block(block)?;
             whole = Some(match whole {
                 None => Extent::of(&header, Bytes::new()),
-                Some(extent) => Extent {
-                    last_seq: header.seq,
-                    first_received_ms: extent.first_received_ms.min(header.first_received_ms),
-                    last_received_ms: extent.last_received_ms.max(header.last_received_ms),
-                    last_block_at: at,
-                    ..extent
-                },
+                Some(extent) => extent.followed_by(&header, at),
             });
         }
         let whole = whole.ok_or(io::ErrorKind::InvalidInput)?;
@@ -263,16 +259,13 @@ impl Layout<'_> {
 
     /// Appends one block.
     fn block(&mut self, requests: &[Request]) -> io::Result<Header> {
-        let (frame, frame_crc, raw_bytes) = match requests {
-            [Request { payload: Payload::Frame { frame, crc, raw_bytes, .. }, .. }] => {
-                (frame.as_slice(), *crc, *raw_bytes)
-            }
-            [Request { payload: Payload::Lines(batch), .. }] => {
-                let frame = self.press.press(batch.lines())?;
-                (frame, crc32c::crc32c(frame), batch.lines().len())
-            }
-            several => {
-                let (frame, raw_bytes) = self.press.press_all(several)?;
+        let (frame, frame_crc, raw_bytes) = match &requests[0].payload {
+            Payload::Frame(ready) => (ready.bytes.as_slice(), ready.crc, ready.raw_bytes),
+            Payload::Lines(batch) => {
+                let (frame, raw_bytes) = match requests.len() {
+                    1 => (self.press.press(batch.lines())?, batch.lines().len()),
+                    _ => self.press.press_all(requests)?,
+                };
                 (frame, crc32c::crc32c(frame), raw_bytes)
             }
         };
@@ -301,7 +294,7 @@ impl Layout<'_> {
 fn together(requests: &[Request]) -> usize {
     let mut bytes = 0;
     let fits = |request: &&Request| match &request.payload {
-        Payload::Frame { .. } => false,
+        Payload::Frame(_) => false,
         Payload::Lines(batch) => {
             bytes += batch.lines().len();
             bytes <= COALESCED_BYTES_MAX

@@ -1,3 +1,5 @@
+//! The journal with its thread, and what tests of other modules need of it.
+
 use super::disk::OsDisk;
 use super::*;
 use crate::domain::account::{AccountGrant, AccountId, Retention, TokenId};

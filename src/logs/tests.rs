@@ -1,3 +1,5 @@
+//! The accounts' logs with their threads, on the machine's own disk.
+
 use super::names::CURRENT;
 use super::*;
 use crate::domain::account::Durability;
@@ -90,15 +92,15 @@ async fn ten_thousand_accounts_share_a_few_open_files() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, logs) = open(dir.path());
     for round in 0..2 {
-        let mut waiting = vec![];
+        let mut waiting = tokio::task::JoinSet::new();
         for account in 0..ACCOUNTS {
             let body = format!("{{\"round\":{round},\"account\":{account},\"@timestamp\":0,\"type\":1}}\n");
             let batch = batch(account, Durability::Synced, START_MS, &body);
             let journal = journal.clone();
-            waiting.push(tokio::spawn(async move { journal.append(batch).await }));
+            waiting.spawn(async move { journal.append(batch).await });
         }
-        for answer in waiting {
-            answer.await.unwrap().unwrap();
+        for answer in waiting.join_all().await {
+            answer.unwrap();
         }
     }
     journal.close();

@@ -36,6 +36,7 @@ pub(crate) struct FakeDisk {
     state: Arc<Mutex<State>>,
 }
 
+#[derive(Default)]
 struct State {
     inodes: Vec<Inode>,
     names: Names,
@@ -172,6 +173,14 @@ impl State {
         self.pending.push(change);
     }
 
+    /// Makes the changes of names in some directories durable.
+    fn settle(&mut self, durable: impl Fn(&Path) -> bool) {
+        let (now, later) = self.pending.drain(..).partition(|change| durable(change.dir()));
+        let now: Vec<_> = now;
+        self.pending = later;
+        now.iter().for_each(|change| self.durable.apply(change));
+    }
+
     fn inode(&self, path: &Path) -> io::Result<usize> {
         self.names.files.get(path).copied().ok_or(io::ErrorKind::NotFound.into())
     }
@@ -210,18 +219,7 @@ fn error(fault: Fault) -> io::Error {
 impl FakeDisk {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            state: Arc::new(Mutex::new(State {
-                inodes: vec![],
-                names: Names::default(),
-                durable: Names::default(),
-                pending: vec![],
-                steps: 0,
-                faults: vec![],
-                crashed: false,
-                boots: 0,
-                random: seed,
-                free_bytes: u64::MAX / 2,
-            })),
+            state: Arc::new(Mutex::new(State { random: seed, free_bytes: u64::MAX / 2, ..State::default() })),
         }
     }
 
@@ -371,13 +369,9 @@ impl Disk for FakeDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut guard = self.state();
-        guard.step_whole()?;
-        let state = &mut *guard;
-        let (now, later) = state.pending.drain(..).partition(|change| change.dir() == dir);
-        state.pending = later;
-        let now: Vec<_> = now;
-        now.iter().for_each(|change| state.durable.apply(change));
+        let mut state = self.state();
+        state.step_whole()?;
+        state.settle(|changed| changed == dir);
         Ok(())
     }
 
@@ -397,14 +391,7 @@ impl Disk for FakeDisk {
         if let Some(fault) = fault.filter(|fault| *fault != Fault::Short) {
             return Err(error(fault));
         }
-        let state = &mut *guard;
-        let (now, later) = state
-            .pending
-            .drain(..)
-            .partition(|change| change.dir().starts_with(dir) || change.dir() == dir.parent().unwrap_or(dir));
-        state.pending = later;
-        let now: Vec<_> = now;
-        now.iter().for_each(|change| state.durable.apply(change));
+        guard.settle(|changed| changed.starts_with(dir) || Some(changed) == dir.parent());
         Ok(())
     }
 

@@ -328,7 +328,7 @@ fn survives_a_full_disk_at_every_step() {
 
 #[test]
 fn survives_several_faults_in_one_run() {
-    for seed in 0..3_000 {
+    for seed in 0..2_000 {
         let mut random = World::new(&Plan { seed: seed ^ 0x5eed, faults: vec![], crash: Crash::Kill });
         let kinds = [Fault::Crash, Fault::Short, Fault::Full, Fault::Io, Fault::Io];
         let mut faults = vec![];
