@@ -71,7 +71,7 @@ impl Keeper {
         for entry in self.growing.disk().list(&dir).map_err(StoreError::at(&dir))? {
             match names::parse_sealed(&entry.name) {
                 Some((first_seq, first_received_ms)) => {
-                    files.push(Sealed { name: entry.name, bytes: entry.bytes, first_seq, first_received_ms })
+                    files.push(Sealed { name: entry.name, bytes: entry.bytes, first_seq, first_received_ms });
                 }
                 None => other_bytes += entry.bytes,
             }
