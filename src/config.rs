@@ -139,9 +139,13 @@ impl Read {
         }
         let control = self.control(&data_dir, credential.clone());
         let journal = self.journal(&data_dir);
+        let logs = self.logs(&data_dir);
+        if logs.checkpoint_bytes > journal.bytes_max / 2 {
+            self.mistake("logs.checkpoint_bytes", "must be at most half of journal.bytes_max");
+        }
         Config {
             gateway: self.gateway(),
-            logs: self.logs(&data_dir),
+            logs,
             sync: sync::Config {
                 control_url: hyper::Uri::default(),
                 credential,

@@ -10,17 +10,16 @@ use super::trie::{Spread, Trie};
 use serde::{Deserialize, Serialize};
 
 impl Spread for TokenDigest {
-    fn spread(&self) -> [u8; 2] {
-        let [high, low, ..] = *self.as_bytes();
-        [high, low]
+    fn spread(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = *self.as_bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
 impl Spread for AccountId {
-    /// Numbers are handed out in sequence: a multiplicative hash spreads them.
-    fn spread(&self) -> [u8; 2] {
-        let [high, low, ..] = self.0.wrapping_mul(0x9e37_79b9).to_be_bytes();
-        [high, low]
+    /// Numbers are handed out in sequence: a multiplication by an odd number spreads them, each to a place of its own.
+    fn spread(&self) -> u64 {
+        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
 

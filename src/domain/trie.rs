@@ -1,26 +1,35 @@
-//! A persistent map with two fixed levels: the shape behind the directory.
+//! A persistent map: the shape behind the directory.
 //!
-//! A clone costs one `Arc`. A change to a clone copies one branch, one leaf and the root, whatever else the map
-//! holds: 2 × 256 reference counts and a leaf of `n / 65,536` entries. A map nobody else shares changes in place,
-//! so that loading a snapshot copies nothing. A look-up allocates nothing and takes no lock.
+//! A clone costs one reference count. A change to a clone copies the way from the root to one leaf, 32 counts a level and at
+//! most [`LEAF_MAX`] entries, and shares all the rest; there are about `log32(n / 64)` levels. A map that nobody shares
+//! changes in place, so that loading a snapshot copies nothing. A look-up takes no lock, allocates nothing, and ends in a
+//! leaf whose entries lie in the order of their hashes: as these are evenly spread, it begins where the key should be.
 
 use std::sync::Arc;
 
-const FAN_OUT: usize = 256;
+const BITS: u32 = 5;
+const FAN_OUT: usize = 1 << BITS;
 
-/// A key that knows where it lies: sixteen bits, as evenly spread as can be had.
-pub trait Spread: Ord + Copy {
-    fn spread(&self) -> [u8; 2];
+/// Entries of a leaf before it is split. Small in tests, so that they see many levels.
+const LEAF_MAX: usize = if cfg!(test) { 4 } else { 128 };
+
+/// A key with a hash of its own: evenly spread, and different for different keys but for the most unlikely accident.
+pub trait Spread: Eq + Copy {
+    fn spread(&self) -> u64;
 }
-
-type Leaf<K, V> = Arc<Vec<(K, V)>>;
-type Branch<K, V> = Arc<Vec<Option<Leaf<K, V>>>>;
 
 /// See the module's header.
 #[derive(Debug)]
 pub struct Trie<K, V> {
-    root: Arc<Vec<Option<Branch<K, V>>>>,
+    root: Arc<Node<K, V>>,
     len: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Node<K, V> {
+    Branch([Arc<Node<K, V>>; FAN_OUT]),
+    /// In the order of their hashes.
+    Leaf(Vec<(K, V)>),
 }
 
 impl<K, V> Clone for Trie<K, V> {
@@ -31,32 +40,33 @@ impl<K, V> Clone for Trie<K, V> {
 
 impl<K, V> Default for Trie<K, V> {
     fn default() -> Self {
-        Self { root: Arc::new(vec![None; FAN_OUT]), len: 0 }
+        Self { root: Arc::new(Node::Leaf(Vec::new())), len: 0 }
     }
 }
 
-impl<K: Spread, V: Clone> Trie<K, V> {
+impl<K: Spread, V: Copy> Trie<K, V> {
     pub fn len(&self) -> usize {
         self.len
     }
 
     #[inline]
     pub fn get(&self, key: &K) -> Option<&V> {
-        let [high, low] = key.spread();
-        let leaf = self.root[high as usize].as_ref()?[low as usize].as_ref()?;
-        let at = leaf.binary_search_by(|(k, _)| k.cmp(key)).ok()?;
-        Some(&leaf[at].1)
+        // What is left of the hash, from the top.
+        let mut rest = key.spread();
+        let mut node = &*self.root;
+        loop {
+            match node {
+                Node::Branch(children) => {
+                    node = &children[child(rest)];
+                    rest <<= BITS;
+                }
+                Node::Leaf(entries) => return find(entries, key, rest).ok().map(|at| &entries[at].1),
+            }
+        }
     }
 
     pub fn insert(&mut self, key: K, value: V) {
-        let leaf = self.leaf_mut(&key);
-        match leaf.binary_search_by(|(k, _)| k.cmp(&key)) {
-            Ok(at) => leaf[at].1 = value,
-            Err(at) => {
-                leaf.insert(at, (key, value));
-                self.len += 1;
-            }
-        }
+        self.len += usize::from(insert(Arc::make_mut(&mut self.root), key, value, 0));
     }
 
     /// Takes a key out; a key that is not there leaves everything shared as it was.
@@ -64,23 +74,151 @@ impl<K: Spread, V: Clone> Trie<K, V> {
         if self.get(key).is_none() {
             return;
         }
-        let leaf = self.leaf_mut(key);
-        if let Ok(at) = leaf.binary_search_by(|(k, _)| k.cmp(key)) {
-            leaf.remove(at);
-            self.len -= 1;
+        let mut rest = key.spread();
+        let mut node = &mut self.root;
+        loop {
+            match Arc::make_mut(node) {
+                Node::Branch(children) => {
+                    node = &mut children[child(rest)];
+                    rest <<= BITS;
+                }
+                Node::Leaf(entries) => {
+                    if let Ok(at) = find(entries, key, rest) {
+                        entries.remove(at);
+                        self.len -= 1;
+                    }
+                    return;
+                }
+            }
         }
     }
 
     /// Every entry, in no promised order.
     pub fn iter(&self) -> impl Iterator<Item = &(K, V)> {
-        self.root.iter().flatten().flat_map(|branch| branch.iter()).flatten().flat_map(|leaf| leaf.iter())
+        let mut waiting = vec![&*self.root];
+        let mut leaf = [].iter();
+        std::iter::from_fn(move || {
+            loop {
+                if let Some(entry) = leaf.next() {
+                    return Some(entry);
+                }
+                match waiting.pop()? {
+                    Node::Branch(children) => waiting.extend(children.iter().map(|child| &**child)),
+                    Node::Leaf(entries) => leaf = entries.iter(),
+                }
+            }
+        })
+    }
+}
+
+/// Which child of a branch the top bits lead to.
+fn child(rest: u64) -> usize {
+    (rest >> (u64::BITS - BITS)) as usize
+}
+
+/// Puts an entry below `node`, which lies `used` bits deep. Whether the key is new.
+fn insert<K: Spread, V: Copy>(node: &mut Node<K, V>, key: K, value: V, used: u32) -> bool {
+    let rest = key.spread() << used;
+    match node {
+        Node::Branch(children) => insert(Arc::make_mut(&mut children[child(rest)]), key, value, used + BITS),
+        Node::Leaf(entries) => match find(entries, &key, rest) {
+            Ok(at) => {
+                entries[at].1 = value;
+                false
+            }
+            Err(at) => {
+                entries.insert(at, (key, value));
+                if entries.len() > LEAF_MAX && used + 2 * BITS < u64::BITS {
+                    *node = split(entries, used);
+                }
+                true
+            }
+        },
+    }
+}
+
+/// A branch with the entries of a full leaf that lies `used` bits deep.
+fn split<K: Spread, V: Copy>(entries: &[(K, V)], used: u32) -> Node<K, V> {
+    let mut leaves: [Vec<(K, V)>; FAN_OUT] = std::array::from_fn(|_| Vec::new());
+    for &(key, value) in entries {
+        leaves[child(key.spread() << used)].push((key, value));
+    }
+    Node::Branch(leaves.map(|leaf| Arc::new(Node::Leaf(leaf))))
+}
+
+/// Where a key stands in a leaf, or where it would. `rest` is what the way to the leaf has left of its hash: the first look
+/// goes to the place it points at.
+#[inline]
+fn find<K: Spread, V>(entries: &[(K, V)], key: &K, rest: u64) -> Result<usize, usize> {
+    let spread = key.spread();
+    let mut at = (((rest >> 32) * entries.len() as u64) >> 32) as usize;
+    while at < entries.len() && entries[at].0.spread() < spread {
+        at += 1;
+    }
+    while at > 0 && entries[at - 1].0.spread() >= spread {
+        at -= 1;
+    }
+    while let Some((found, _)) = entries.get(at).filter(|(found, _)| found.spread() == spread) {
+        if found == key {
+            return Ok(at);
+        }
+        at += 1;
+    }
+    Err(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    /// A key whose hash is of the test's choosing.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    struct Key {
+        spread: u64,
+        n: u8,
     }
 
-    fn leaf_mut(&mut self, key: &K) -> &mut Vec<(K, V)> {
-        let [high, low] = key.spread();
-        let root = Arc::make_mut(&mut self.root);
-        let branch = root[high as usize].get_or_insert_with(|| Arc::new(vec![None; FAN_OUT]));
-        let leaf = Arc::make_mut(branch)[low as usize].get_or_insert_with(Default::default);
-        Arc::make_mut(leaf)
+    impl Spread for Key {
+        fn spread(&self) -> u64 {
+            self.spread
+        }
+    }
+
+    fn keys() -> impl Strategy<Value = Key> {
+        // Evenly spread, in a bunch at one end, and equal in every bit.
+        let spread = prop_oneof![any::<u64>(), 0..50u64, Just(u64::MAX), (0..64u32).prop_map(|bit| 1 << bit)];
+        (spread, 0..3u8).prop_map(|(spread, n)| Key { spread, n })
+    }
+
+    proptest! {
+        #[test]
+        fn is_a_hash_map_whatever_the_hashes(steps in prop::collection::vec((keys(), any::<Option<u16>>()), 0..300)) {
+            let (mut trie, mut model) = (Trie::default(), HashMap::new());
+            let (mut before, mut model_before) = (trie.clone(), model.clone());
+            for (n, (key, value)) in steps.iter().enumerate() {
+                if n == steps.len() / 2 {
+                    (before, model_before) = (trie.clone(), model.clone());
+                }
+                match value {
+                    Some(value) => {
+                        trie.insert(*key, *value);
+                        model.insert(*key, *value);
+                    }
+                    None => {
+                        trie.remove(key);
+                        model.remove(key);
+                    }
+                }
+            }
+            for (trie, model) in [(&trie, &model), (&before, &model_before)] {
+                prop_assert_eq!(trie.len(), model.len());
+                prop_assert_eq!(&trie.iter().copied().collect::<HashMap<_, _>>(), model);
+                for (key, _) in &steps {
+                    prop_assert_eq!(trie.get(key), model.get(key));
+                }
+            }
+        }
     }
 }
