@@ -307,7 +307,7 @@ impl Read {
     }
 
     fn level(&mut self, key: &str) -> i32 {
-        let level = self.number(key, 1);
+        let level = self.number(key, -7);
         if level > 19 {
             self.mistake(key, "must be at most 19");
         }

@@ -26,6 +26,7 @@ pub struct Trie<K, V> {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a box would cost every look-up another cache miss")]
 enum Node<K, V> {
     Branch([Arc<Node<K, V>>; FAN_OUT]),
     /// In the order of their hashes.
