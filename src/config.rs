@@ -88,7 +88,9 @@ fn merge(under: &mut Table, over: Table, prefix: &str, mistakes: &mut BTreeSet<S
         let name = format!("{prefix}{key}");
         match (under.get_mut(&key), value) {
             (None, _) => {
-                mistakes.insert(format!("{name}: no such key; config/default.toml lists them all"));
+                mistakes.insert(format!(
+                    "{name}: no such key; `shipgate check-config --defaults` lists them all"
+                ));
             }
             (Some(Value::Table(under)), Value::Table(over)) => {
                 merge(under, over, &format!("{name}."), mistakes);
@@ -108,7 +110,9 @@ fn set(settings: &mut Table, variable: &str, key: &str, text: &str, mistakes: &m
     let mut steps = path.split("__").filter(|step| !step.is_empty());
     let table = steps.try_fold(settings, |table, step| table.get_mut(step)?.as_table_mut());
     let mistake = match table.and_then(|table| table.get_mut(last)) {
-        None | Some(Value::Table(_)) => Some("no such key; config/default.toml lists them all"),
+        None | Some(Value::Table(_)) => {
+            Some("no such key; `shipgate check-config --defaults` lists them all")
+        }
         Some(Value::String(known)) => {
             *known = text.to_owned();
             None
@@ -143,8 +147,16 @@ impl Read {
         if logs.checkpoint_bytes > journal.bytes_max / 2 {
             self.mistake("logs.checkpoint_bytes", "must be at most half of journal.bytes_max");
         }
+        let gateway = self.gateway();
+        let ops = ops::Config { http: self.address("ops.http") };
+        self.ports_differ(&[
+            ("gateway.http", Some(gateway.http)),
+            ("gateway.tls.https", gateway.tls.as_ref().map(|tls| tls.https)),
+            ("control.http", Some(control.http)),
+            ("ops.http", Some(ops.http)),
+        ]);
         Config {
-            gateway: self.gateway(),
+            gateway,
             logs,
             sync: sync::Config {
                 control_url: hyper::Uri::default(),
@@ -153,12 +165,25 @@ impl Read {
                 last_good_after: self.duration("sync.last_good_after_ms", 0),
                 last_good_interval: self.duration("sync.last_good_interval_ms", 0),
             },
-            ops: ops::Config { http: self.address("ops.http") },
+            ops,
             bootstrap: self.bootstrap(),
             log: self.log(),
             control,
             journal,
             data_dir,
+        }
+    }
+
+    /// Two listeners cannot share a port, unless each is on an address of its own.
+    fn ports_differ(&mut self, listeners: &[(&str, Option<SocketAddr>)]) {
+        for (n, (key, address)) in listeners.iter().enumerate() {
+            for (other_key, other) in &listeners[..n] {
+                let (Some(a), Some(b)) = (address, other) else { continue };
+                let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+                if a.port() != 0 && a.port() == b.port() && same_ip {
+                    self.mistake(key, &format!("has the port of {other_key}"));
+                }
+            }
         }
     }
 
@@ -426,6 +451,18 @@ mod tests {
         let mistakes = load("", &variables).unwrap_err();
         assert_eq!(mistakes.0.len(), 2);
         assert!(!format!("{mistakes} {mistakes:?}").contains(secret));
+    }
+
+    #[test]
+    fn listeners_do_not_share_a_port() {
+        let check = |gateway: &str, control: &str| {
+            let variables = [("SHIPGATE__GATEWAY__HTTP", gateway), ("SHIPGATE__CONTROL__HTTP", control)];
+            load("", &variables).is_ok()
+        };
+        assert!(!check("127.0.0.1:9000", "127.0.0.1:9000"));
+        assert!(!check("0.0.0.0:9000", "127.0.0.1:9000"));
+        assert!(check("127.0.0.2:9000", "127.0.0.1:9000"));
+        assert!(check("127.0.0.1:0", "127.0.0.1:0"));
     }
 
     #[test]

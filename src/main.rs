@@ -1,5 +1,6 @@
 //! The program: arguments, configuration, exit codes. What it does with them is in `program`.
 
+mod greeting;
 mod program;
 
 use clap::{Parser, Subcommand};
@@ -66,13 +67,19 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => program::run(config()?)?,
         Some(Command::CheckConfig { defaults: true }) => print!("{}", shipgate::config::DEFAULTS),
         Some(Command::CheckConfig { defaults: false }) => {
-            config()?;
+            if let Some(tls) = config()?.gateway.tls {
+                let unusable = |error| Mistakes([format!("gateway.tls: {}", chain(&error))].into());
+                shipgate::gateway::tls::check(&tls).map_err(unusable)?;
+            }
             println!("the configuration is valid");
         }
         Some(Command::Healthcheck) => {
             let ready = program::block_on(ops::probe(config()?.ops.http))?;
             println!("{}", ready.as_ref().map_or_else(|reason| reason.as_str(), |()| "ready"));
             return Ok(if ready.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Some(Command::Client(_)) if arguments.config.is_some() => {
+            anyhow::bail!("--config is for the server: name it with --url or SHIPGATE_URL")
         }
         Some(Command::Client(command)) => match program::block_on(client::run(command))? {
             Ok(answer) => println!("{answer}"),
@@ -97,4 +104,10 @@ fn load(file: Option<&PathBuf>) -> anyhow::Result<Config> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
     let file = text.as_ref().map(|(path, text)| (*path, text.as_str()));
     Ok(Config::load(file, environment, GatewayCredential::from_entropy(&program::entropy()?))?)
+}
+
+/// An error and what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -3,13 +3,15 @@
 //! The gateway learns of tokens over the same wire contract as a gateway far away would. A stop closes the listener first and
 //! the logs last, so that what was acknowledged is in its account's log before the program ends.
 
+use crate::greeting::{self, Addresses, reachable};
 use anyhow::Context;
 use rustix::fs::Mode;
 use shipgate::clock::Clock;
 use shipgate::config::Config;
 use shipgate::control;
 use shipgate::control::first_start::{FirstStart, bootstrap};
-use shipgate::gateway::{Gate, listener};
+use shipgate::gateway::Gate;
+use shipgate::gateway::listener::Listener;
 use shipgate::journal::Journal;
 use shipgate::journal::disk::OsDisk;
 use shipgate::logs::Logs;
@@ -20,7 +22,7 @@ use shipgate::sync::current::Current;
 use shipgate::{ops, sync, telemetry};
 use std::fs::{File, TryLockError};
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -52,7 +54,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         tracing::info!("stopping: finishing what has begun; a second signal ends at once");
         tokio::select! {
             stopped = program.stop() => stopped,
-            _ = asked_to_stop() => end_at_once(),
+            _ = asked_again_to_stop() => end_at_once(),
         }
     })?
 }
@@ -113,38 +115,32 @@ impl Program {
         let draining = Arc::new(AtomicBool::new(false));
         let [listener, sync, control, ops] = [(); 4].map(|()| Shutdown::new());
 
+        // Every port is taken before anything is made: a start that fails leaves no account whose tokens nobody saw.
+        let ingest =
+            Listener::bind(&config.gateway, &metrics, &listener.tasks()).context("cannot serve ingest")?;
         let readiness = readiness(&draining, &current);
         let ops_address = ops::start(&config.ops, Arc::clone(&metrics), readiness, &ops.tasks())
             .await
             .context("cannot serve metrics and health")?;
         let store =
             control::open_store(&config.control, clock.clone()).await.context("cannot open the store")?;
-        let first_start =
-            bootstrap(&store, config.bootstrap.clone()).await.context("cannot make the first account")?;
         let control_address =
             control::start(&config.control, store.clone(), Arc::clone(&metrics), control.tasks())
                 .await
                 .context("cannot start the control plane")?;
         let (journal, logs) = open_logs(&config, &current, &metrics, &clock).await?;
+        let first_start =
+            bootstrap(&store, config.bootstrap.clone()).await.context("cannot make the first account")?;
 
         config.sync.control_url = format!("http://{}", reachable(control_address)).parse()?;
         sync::start(config.sync.clone(), current.clone(), Arc::clone(&metrics), clock.clone(), &sync.tasks());
         // Who posts the moment the port opens should not meet a gateway without tokens.
         let mut revisions = current.revisions();
         let _ = tokio::time::timeout(STAGE_DEADLINE, revisions.wait_for(Option::is_some)).await;
+        let addresses = Addresses { ingest: ingest.addresses(), api: control_address, ops: ops_address };
         let gate = Arc::new(Gate::new(config.gateway.clone(), current, journal.clone(), metrics, clock));
-        let addresses = listener::start(gate, &listener.tasks()).context("cannot serve ingest")?;
-
-        if let Some(first_start) = first_start {
-            greet(&first_start, &config, addresses.http, control_address);
-        }
-        println!("ingest  http://{}", addresses.http);
-        if let Some(https) = addresses.https {
-            println!("ingest  https://{https}");
-        }
-        println!("api     http://{control_address}");
-        println!("ops     http://{ops_address}");
-        println!("data    {}", config.data_dir.display());
+        ingest.serve(gate, &listener.tasks());
+        announce(first_start.as_ref(), &config, addresses)?;
         let drain_timeout = config.gateway.drain_timeout;
         Ok(Self { drain_timeout, draining, ops, control, sync, listener, store, journal, logs })
     }
@@ -187,6 +183,12 @@ async fn asked_to_stop() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Resolves at a second signal. One that comes right behind the first is the same wish, sent to a group of processes.
+async fn asked_again_to_stop() -> anyhow::Result<()> {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    asked_to_stop().await
+}
+
 /// Not ready before the first directory, nor while stopping.
 fn readiness(draining: &Arc<AtomicBool>, current: &Current) -> ops::Readiness {
     let (draining, current) = (Arc::clone(draining), current.clone());
@@ -212,43 +214,18 @@ async fn open_logs(
     tokio::task::spawn_blocking(open).await?.context("cannot open the journal and the logs")
 }
 
-/// Where this machine reaches what listens on `address`.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+/// Says where everything is and, at the first start, what was made. If nobody can read it, the tokens go into a file.
+fn announce(first_start: Option<&FirstStart>, config: &Config, addresses: Addresses) -> anyhow::Result<()> {
+    let greeting = first_start.map(|first_start| greeting::first(first_start, &config.bootstrap, addresses));
+    let text = greeting.clone().unwrap_or_default() + &greeting::every(addresses, &config.data_dir);
+    let said = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+    if let (Err(_), Some(greeting)) = (said, greeting) {
+        let path = config.data_dir.join("first-start.txt");
+        std::fs::write(&path, greeting).with_context(|| format!("cannot write {}", path.display()))?;
+        tracing::warn!("standard output cannot be written: the first tokens are in {}", path.display());
     }
-    address
-}
-
-/// Tells the first user what was made and what to do with it. Tokens that the configuration named are not repeated.
-fn greet(first: &FirstStart, config: &Config, ingest: SocketAddr, api: SocketAddr) {
-    let made = &config.bootstrap;
-    let shipping_token = match made.shipping_token {
-        None => first.shipping_token.expose(),
-        Some(_) => "$SHIPGATE__BOOTSTRAP__SHIPPING_TOKEN",
-    };
-    let api_token = match made.api_token {
-        None => first.api_token.expose(),
-        Some(_) => "$SHIPGATE__BOOTSTRAP__API_TOKEN",
-    };
-    println!(
-        "Shipgate {} made account {} ({}, plan {}).",
-        env!("CARGO_PKG_VERSION"),
-        first.account,
-        made.account_name,
-        made.plan.name()
-    );
-    println!("Its tokens are shown this once:\n");
-    println!("  shipping token  {shipping_token}");
-    println!("  API token       {api_token}\n");
-    println!("Ship a log:\n");
-    println!(
-        "  curl -i \"http://{}/?token={shipping_token}&type=demo\" --data-binary '{{\"message\":\"hello\"}}'\n",
-        reachable(ingest)
-    );
-    println!("List the tokens:\n");
-    println!(
-        "  curl -X POST \"http://{}/v1/log-shipping/tokens/search\" -H \"X-API-TOKEN: {api_token}\" -H \"Content-Type: application/json\" -d '{{}}'\n",
-        reachable(api)
-    );
+    let version = env!("CARGO_PKG_VERSION");
+    let (ingest, api, ops) = (addresses.ingest.http, addresses.api, addresses.ops);
+    tracing::info!(version, %ingest, %api, %ops, data = %config.data_dir.display(), "started");
+    Ok(())
 }

@@ -2,6 +2,8 @@
 
 use tracing_subscriber::EnvFilter;
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// How the log looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -20,7 +22,11 @@ pub struct Config {
 impl Config {
     /// Whether `level` can be used.
     pub fn is_valid(&self) -> bool {
-        EnvFilter::try_new(&self.level).is_ok()
+        // A bare word that is no level would be taken for the name of a module, and all others fall silent.
+        let is_level = |word: &str| LEVELS.contains(&word.trim().to_ascii_lowercase().as_str());
+        let levels_known =
+            self.level.split(',').all(|part| is_level(part.rsplit('=').next().unwrap_or(part)));
+        levels_known && EnvFilter::try_new(&self.level).is_ok()
     }
 }
 
@@ -35,4 +41,27 @@ pub fn start(config: &Config) {
         }
         Format::Json => builder.json().flatten_event(true).try_init(),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, Format};
+
+    #[test]
+    fn a_misspelt_level_is_not_a_module() {
+        for (level, valid) in [
+            ("info", true),
+            ("WARN", true),
+            ("info,shipgate::sync=debug", true),
+            ("shipgate::sync=debug", true),
+            ("inof", false),
+            ("loud", false),
+            ("info,shipgate::sync", false),
+            ("shipgate=loud", false),
+            ("", false),
+        ] {
+            let config = Config { level: level.to_owned(), format: Format::Text };
+            assert_eq!(config.is_valid(), valid, "{level:?}");
+        }
+    }
 }

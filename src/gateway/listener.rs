@@ -5,7 +5,8 @@
 
 use super::doors;
 use super::pathless::Mend;
-use super::{Gate, tls};
+use super::{Config, Gate, tls};
+use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -39,32 +40,45 @@ pub struct Addresses {
     pub https: Option<SocketAddr>,
 }
 
-/// Listens, and serves until the stage drains.
-pub fn start(gate: Arc<Gate>, tasks: &Tasks) -> Result<Addresses, ListenError> {
-    let plain = bind(gate.config.http)?;
-    let tls = match gate.config.tls.clone() {
-        None => None,
-        Some(config) => {
+/// Bound ports, on which nobody is served yet: whoever connects waits.
+pub struct Listener {
+    plain: TcpListener,
+    tls: Option<(TcpListener, tls::Current)>,
+    addresses: Addresses,
+}
+
+impl Listener {
+    /// Takes the ports and loads the certificate, which is kept fresh until the stage drains.
+    pub fn bind(config: &Config, metrics: &Arc<Metrics>, tasks: &Tasks) -> Result<Self, ListenError> {
+        let plain = bind(config.http)?;
+        let mut addresses = Addresses { http: plain.local_addr().unwrap_or(config.http), https: None };
+        let mut tls = None;
+        if let Some(config) = config.tls.clone() {
             let listener = bind(config.https)?;
-            Some((listener, tls::start(config, Arc::clone(&gate.metrics), tasks).map_err(ListenError::Tls)?))
+            addresses.https = Some(listener.local_addr().unwrap_or(config.https));
+            let current = tls::start(config, Arc::clone(metrics), tasks).map_err(ListenError::Tls)?;
+            tls = Some((listener, current));
         }
-    };
-    let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
-    let addresses = Addresses {
-        http: address(&plain, gate.config.http),
-        https: tls.as_ref().map(|(listener, _)| address(listener, gate.config.http)),
-    };
-    let acceptor = Acceptor {
-        connections: Arc::new(Semaphore::new(gate.config.connections_max)),
-        farewells: Arc::new(Semaphore::new(FAREWELLS_MAX)),
-        tasks: tasks.clone(),
-        gate,
-    };
-    tasks.spawn(acceptor.clone().run(plain, None));
-    if let Some((listener, config)) = tls {
-        tasks.spawn(acceptor.run(listener, Some(config)));
+        Ok(Self { plain, tls, addresses })
     }
-    Ok(addresses)
+
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Serves until the stage drains.
+    pub fn serve(self, gate: Arc<Gate>, tasks: &Tasks) {
+        let acceptor = Acceptor {
+            connections: Arc::new(Semaphore::new(gate.config.connections_max.min(Semaphore::MAX_PERMITS))),
+            farewells: Arc::new(Semaphore::new(FAREWELLS_MAX)),
+            tasks: tasks.clone(),
+            gate,
+        };
+        if let Some((listener, current)) = self.tls {
+            tasks.spawn(acceptor.clone().run(listener, Some(current)));
+        }
+        tasks.spawn(acceptor.run(self.plain, None));
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {

@@ -91,7 +91,19 @@ impl Stamp {
     }
 }
 
+/// Whether the files could be served.
+pub fn check(config: &Config) -> Result<(), TlsError> {
+    read(config).map(drop)
+}
+
 fn load(config: &Config, metrics: &Metrics) -> Result<Arc<ServerConfig>, TlsError> {
+    let (server, expiry) = read(config)?;
+    metrics.gateway.certificate_expiry_seconds.set(expiry.unwrap_or(0));
+    Ok(server)
+}
+
+/// The configuration that serves the files, and when the certificate expires.
+fn read(config: &Config) -> Result<(Arc<ServerConfig>, Option<i64>), TlsError> {
     let unreadable = |path: &Path, source| TlsError::Unreadable { path: path.to_owned(), source };
     let chain = CertificateDer::pem_file_iter(&config.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -111,8 +123,7 @@ fn load(config: &Config, metrics: &Metrics) -> Result<Arc<ServerConfig>, TlsErro
             source,
         })?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    metrics.gateway.certificate_expiry_seconds.set(expiry.unwrap_or(0));
-    Ok(Arc::new(server))
+    Ok((Arc::new(server), expiry))
 }
 
 fn expiry_unix_seconds(leaf: &CertificateDer<'_>) -> Option<i64> {

@@ -25,7 +25,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// These assemble the others and import everything; of `config` see [`more_than_configs`].
-const ASSEMBLERS: &[&str] = &["main", "program", "config"];
+const ASSEMBLERS: &[&str] = &["main", "program", "greeting", "config"];
 
 /// What `config` may name of a module: the types its values end up in.
 const CONFIG_TYPES: &[&str] = &["Config", "Bootstrap", "Format", "Key", "OnCorruption"];

@@ -135,6 +135,11 @@ impl Gate {
         assert!(sent.is_ok_and(|status| status.success()), "the process is there");
     }
 
+    /// How it ended, if it has.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child")
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         eventually("it ends", || self.child.try_wait().expect("a child"))
