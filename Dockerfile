@@ -9,7 +9,7 @@ WORKDIR /src
 # First the dependencies alone: this layer stays until Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/it benches \
-    && for target in src/main tests/it/main benches/directory benches/batch benches/ingest; do \
+    && for target in src/main tests/it/main $(sed -n '/^\[\[bench\]\]/{n;s|name = "\(.*\)"|benches/\1|p}' Cargo.toml); do \
         echo 'fn main() {}' >"$target.rs"; \
     done \
     && touch src/lib.rs \
