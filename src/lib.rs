@@ -23,6 +23,7 @@ pub mod store;
 
 pub mod client;
 pub mod clock;
+pub mod load;
 pub mod metrics;
 pub mod ops;
 pub mod shutdown;

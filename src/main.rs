@@ -6,7 +6,7 @@ mod program;
 use clap::{Parser, Subcommand};
 use shipgate::config::{Config, Mistakes};
 use shipgate::domain::token::GatewayCredential;
-use shipgate::{client, ops};
+use shipgate::{client, load, ops};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,6 +41,7 @@ enum Command {
     Healthcheck,
     #[command(flatten)]
     Client(client::Command),
+    Load(Box<load::Command>),
 }
 
 /// Bad configuration, as sysexits.h has it for wrong usage.
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let config = || load(arguments.config.as_ref());
+    let config = || read_config(arguments.config.as_ref());
     match arguments.command {
         None => program::run(config()?)?,
         Some(Command::CheckConfig { defaults: true }) => print!("{}", shipgate::config::DEFAULTS),
@@ -88,11 +89,19 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::from(error.exit_code()));
             }
         },
+        Some(Command::Load(command)) => {
+            program::raise_file_limit();
+            if let Err(error) = load::run(*command) {
+                let code = error.exit_code();
+                eprintln!("shipgate: {:#}", anyhow::Error::from(error));
+                return Ok(ExitCode::from(code));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn load(file: Option<&PathBuf>) -> anyhow::Result<Config> {
+fn read_config(file: Option<&PathBuf>) -> anyhow::Result<Config> {
     let text = match file {
         None => None,
         Some(path) => {

@@ -90,7 +90,7 @@ fn lock(config: &Config) -> anyhow::Result<File> {
 }
 
 /// Every connection and every growing log takes a descriptor; take as many as the machine allows.
-fn raise_file_limit() {
+pub fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

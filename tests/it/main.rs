@@ -11,6 +11,7 @@ mod harness;
 
 mod bulk;
 mod crash;
+mod load;
 mod program;
 mod protocols;
 mod reload;

@@ -22,6 +22,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("control", &["domain", "wire", "store", "logs", "metrics", "shutdown", "clock"]),
     ("ops", &["metrics", "shutdown"]),
     ("client", &["domain"]),
+    ("load", &["domain", "shutdown", "clock"]),
 ];
 
 /// These assemble the others and import everything; of `config` see [`more_than_configs`].
@@ -39,8 +40,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("Instant::now", &["src/clock.rs"]),
     ("SystemTime::now", &["src/clock.rs"]),
     ("now_utc", &["src/clock.rs"]),
-    ("flate2::", &["src/gateway/payload.rs"]),
-    ("zstd::", &["src/gateway/payload.rs", "src/journal/", "src/logs/"]),
+    ("flate2::", &["src/gateway/payload.rs", "src/load/"]),
+    ("zstd::", &["src/gateway/payload.rs", "src/journal/", "src/logs/", "src/load/"]),
     ("std::env", &["src/main.rs", "src/config.rs"]),
     ("env::var", &["src/main.rs", "src/config.rs"]),
 ];
