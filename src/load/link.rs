@@ -90,8 +90,22 @@ impl Link {
         Ok(Self { sender, driver: Some(driver) })
     }
 
+    /// The connection used before if it still stands, or else a new one.
+    pub(super) async fn renew(
+        before: Option<Self>,
+        target: &Target,
+        tasks: &Tasks,
+    ) -> Result<Self, LinkError> {
+        if let Some(mut link) = before
+            && link.is_ready().await
+        {
+            return Ok(link);
+        }
+        Self::open(target, tasks).await
+    }
+
     /// Waits until a request can be sent; `false` if the connection is over.
-    pub(super) async fn is_ready(&mut self) -> bool {
+    async fn is_ready(&mut self) -> bool {
         let Self { sender, driver: Some(driver) } = self else {
             return false;
         };

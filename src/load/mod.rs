@@ -10,7 +10,9 @@
 //!                                        ledger -> verify <- log files
 //! ```
 
+mod api;
 mod body;
+mod html;
 mod id;
 mod ledger;
 mod lines;
@@ -24,12 +26,15 @@ mod random;
 mod report;
 mod run;
 mod scenario;
+mod side;
 mod target;
+mod tokens;
 mod traffic;
 mod verify;
 
 pub use options::Command;
 
+use api::ApiError;
 use ledger::LedgerError;
 use lines::SampleError;
 use options::{Action, Verify};
@@ -44,6 +49,8 @@ use verify::{Findings, VerifyError};
 pub enum LoadError {
     #[error(transparent)]
     Target(#[from] TargetError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
     #[error(transparent)]
     Sample(#[from] SampleError),
     #[error(transparent)]
@@ -78,7 +85,9 @@ impl LoadError {
     /// What the process should end with: 2 when the command itself is wrong, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoToken | Self::OneToken(_) | Self::Target(TargetError::MalformedUrl(_)) => 2,
+            Self::NoToken | Self::OneToken(_) => 2,
+            Self::Target(TargetError::MalformedUrl(_)) => 2,
+            Self::Api(ApiError::NoApiToken | ApiError::MalformedApiToken) => 2,
             _ => 1,
         }
     }

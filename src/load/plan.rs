@@ -88,6 +88,11 @@ impl Plan {
         Some(Group::new(name, common, content, tokens, connections, first_lane, pace))
     }
 
+    /// Who else is there.
+    pub(super) fn side(&self) -> Side {
+        self.preset.side
+    }
+
     pub(super) fn settings(&self, options: &Options, tokens: usize) -> Settings {
         let encoding = options.encoding.name().unwrap_or("uncompressed");
         Settings {
@@ -122,36 +127,4 @@ fn bombs() -> io::Result<Vec<(Bytes, Encoding)>> {
         large.write_all(&logs)?;
     }
     Ok(vec![(large.finish()?.into(), Encoding::Zstd), (Encoding::Gzip.encode(&logs)?, Encoding::Gzip)])
-}
-
-/// The tokens of a run.
-pub(super) struct Tokens {
-    values: Arc<Vec<String>>,
-}
-
-impl Tokens {
-    pub(super) async fn provide(options: &Options) -> Result<Self, LoadError> {
-        let mut values = vec![];
-        values.extend(options.token.as_ref().map(|token| token.0.clone()));
-        if let Some(path) = &options.tokens {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| LoadError::Tokens { path: path.clone(), source })?;
-            values = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-        }
-        let encode = |token: String| form_urlencoded::byte_serialize(token.as_bytes()).collect();
-        let values: Vec<String> = values.into_iter().map(encode).collect();
-        if values.is_empty() {
-            return Err(LoadError::NoToken);
-        }
-        if options.scenario.needs_many_tokens() && values.len() == 1 {
-            return Err(LoadError::OneToken(options.scenario.to_string()));
-        }
-        Ok(Self { values: Arc::new(values) })
-    }
-
-    pub(super) fn values(&self) -> Arc<Vec<String>> {
-        Arc::clone(&self.values)
-    }
-
-    pub(super) async fn remove(self) {}
 }

@@ -4,15 +4,18 @@
 //! happened each second, and looks after side actors.
 
 use super::LoadError;
+use super::html;
 use super::id::RunId;
 use super::ledger::{Header, Ledger};
 use super::link;
 use super::measure::Interval;
 use super::options::Options;
-use super::plan::{Plan, Tokens};
+use super::plan::Plan;
 use super::process::Usage;
 use super::report::{Cost, Moment, Report, Side, Traffic};
+use super::side::Actors;
 use super::target::Target;
+use super::tokens::Tokens;
 use super::traffic::{Common, Group};
 use crate::clock::{self, Clock};
 use crate::shutdown::Shutdown;
@@ -41,21 +44,14 @@ pub(super) async fn run(options: Options) -> Result<(), LoadError> {
         |pid: &u32| Usage::of(&pid.to_string()).map_err(|source| LoadError::NoServer { pid: *pid, source });
     options.server_pid.as_ref().map(server).transpose()?;
 
-    let tokens = Tokens::provide(&options).await?;
     // Runs differ in their ids, whatever their seeds.
     let run = RunId((started_ms ^ (u64::from(std::process::id()) << 20)) as u32);
+    let tokens = Tokens::provide(&options, &target, run).await?;
     let common = Arc::new(Common { target, run, seed: options.seed, timeout: options.timeout });
-    let groups = plan.groups(&common, &tokens.values(), clock::monotonic());
-    let senders = send(&groups, options.threads)?;
-    let measured = watch(&options, &groups).await;
-    groups.iter().for_each(|group| group.pace.stop());
-    for sender in senders {
-        // Ends soon: each connection waits for one answer at most.
-        let _ = tokio::task::spawn_blocking(move || sender.join()).await;
-    }
+    let ran = ship(&options, &plan, &common, &tokens.values).await;
     tokens.remove().await;
+    let (report, groups) = ran?;
 
-    let report = measured?.report(&options, &plan, &common, &groups);
     if let Some(path) = &options.ledger {
         let header = Header { run: run.to_string(), target: options.url.clone(), started_ms };
         let books: Vec<_> = groups.iter().flat_map(|group| group.take_books()).collect();
@@ -63,6 +59,33 @@ pub(super) async fn run(options: Options) -> Result<(), LoadError> {
     }
     show(&options, &report)?;
     if report.traffic.accepted.batches == 0 { Err(LoadError::nothing_accepted(&report)) } else { Ok(()) }
+}
+
+/// Everybody takes their places, sends while it counts, and leaves.
+async fn ship(
+    options: &Options,
+    plan: &Plan,
+    common: &Arc<Common>,
+    tokens: &Arc<Vec<String>>,
+) -> Result<(Report, Vec<Arc<Group>>), LoadError> {
+    let actors = Actors::start(plan.side(), options, common, &tokens[0]).await?;
+    if let Some(actors) = &actors {
+        actors.take_places().await;
+    }
+    let groups = plan.groups(common, tokens, clock::monotonic());
+    let senders = send(&groups, options.threads)?;
+    let measured = watch(options, &groups, actors.as_ref()).await;
+    groups.iter().for_each(|group| group.pace.stop());
+    for sender in senders {
+        // Ends soon: each connection waits for one answer at most.
+        let _ = tokio::task::spawn_blocking(move || sender.join()).await;
+    }
+    let mut report = measured.report(options, plan, common, &groups);
+    if let Some(actors) = actors {
+        report.sides.extend([actors.counts()]);
+        actors.stop().await;
+    }
+    Ok((report, groups))
 }
 
 /// Starts the threads that send.
@@ -108,7 +131,7 @@ struct Measured {
 }
 
 /// Lets time pass until the run is over, or somebody interrupts it.
-async fn watch(options: &Options, groups: &[Arc<Group>]) -> Result<Measured, LoadError> {
+async fn watch(options: &Options, groups: &[Arc<Group>], actors: Option<&Actors>) -> Measured {
     let usage = || {
         let server = options.server_pid.and_then(|pid| Usage::of(&pid.to_string()).ok());
         (server, Usage::of("self").unwrap_or_default())
@@ -142,18 +165,21 @@ async fn watch(options: &Options, groups: &[Arc<Group>]) -> Result<Measured, Loa
         (totals, before - phase_begin)
     };
     phase(options.warm_up, true).await;
+    if let Some(actors) = actors {
+        actors.begin_counting();
+    }
     let (server_begin, generator_begin) = usage();
     let (mut totals, window) = phase(options.duration, false).await;
     let (server_end, generator_end) = usage();
     let never_begun = miss(&groups[0], &mut totals[0], clock::monotonic());
-    Ok(Measured {
+    Measured {
         window,
         totals,
         never_begun,
         server: server_begin.zip(server_end),
         generator: (generator_begin, generator_end),
         timeline,
-    })
+    }
 }
 
 /// Charges the server for the batches that were due and never begun.
@@ -207,6 +233,7 @@ fn progress(moment: &Moment) {
     }
 }
 
+/// Prints the results and writes them where they are wanted.
 fn show(options: &Options, report: &Report) -> Result<(), LoadError> {
     if std::io::stderr().is_terminal() {
         eprintln!("\r\x1b[K");
@@ -223,7 +250,10 @@ fn show(options: &Options, report: &Report) -> Result<(), LoadError> {
             }
         }
     }
-    Ok(())
+    match &options.report {
+        Some(path) => write(path, &html::page(report)),
+        None => Ok(()),
+    }
 }
 
 fn json(report: &Report) -> String {

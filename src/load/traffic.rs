@@ -134,7 +134,9 @@ impl<'a> Connection<'a> {
 
     /// Sends one batch that was due at `due`.
     async fn batch(&mut self, due: Instant) {
-        let Some(mut link) = self.ready_link().await else {
+        let common = &self.group.common;
+        let link = timeout(common.timeout, Link::renew(self.link.take(), &common.target, &self.tasks));
+        let Ok(Ok(mut link)) = link.await else {
             self.group.interval().connects_failed += 1;
             tokio::time::sleep(RECONNECT_PAUSE).await;
             return;
@@ -144,7 +146,7 @@ impl<'a> Connection<'a> {
         };
         // In a closed loop, what it takes to make a body is not the server's.
         let begun = if self.group.pace.is_open() { due } else { clock::monotonic() };
-        let answer = match timeout(self.group.common.timeout, link.send(request)).await {
+        let answer = match timeout(common.timeout, link.send(request)).await {
             Ok(Ok(answer)) => {
                 self.link = Some(link);
                 Some(answer)
@@ -152,19 +154,6 @@ impl<'a> Connection<'a> {
             Ok(Err(_)) | Err(_) => None,
         };
         self.note(&sent, answer, begun.elapsed());
-    }
-
-    /// The connection if it still stands, or else a new one.
-    async fn ready_link(&mut self) -> Option<Link> {
-        if let Some(mut link) = self.link.take()
-            && link.is_ready().await
-        {
-            return Some(link);
-        }
-        let common = &self.group.common;
-        let opened = timeout(common.timeout, Link::open(&common.target, &self.tasks)).await;
-        let mut link = opened.ok()?.ok()?;
-        link.is_ready().await.then_some(link)
     }
 
     fn request(&mut self) -> Option<(Request<Full<Bytes>>, Sent)> {

@@ -110,3 +110,79 @@ fn kill_9_in_mid_run_loses_nothing_and_doubles_nothing() {
     assert!(count(&findings, "/acknowledged") >= 500, "{findings:#}");
     assert!(count(&findings, "/unknown") > 0, "{findings:#}");
 }
+
+/// Every scenario beside good traffic, each with what it must show.
+#[test]
+fn scenarios_disturb_and_the_traffic_goes_on() {
+    let gate = Gate::start();
+    let few = ["--connections", "2", "--batch-lines", "5", "--side-connections", "3"];
+    for (scenario, flags, expect) in [
+        ("single-line", &[][..], None),
+        ("steady", &["--rate", "200"][..], None),
+        ("steady", &["--http", "2"][..], None),
+        ("steady", &["--encoding", "gzip", "--shape", "mixed"][..], None),
+        ("steady", &["--encoding", "zstd", "--shape", "utf8"][..], None),
+        ("mixed-bad-lines", &["--batch-lines", "100"][..], Some("/traffic/answered_by_status/400/batches")),
+        ("huge-lines", &["--batch-lines", "2"][..], None),
+        ("bad-tokens", &[][..], Some("/sides/unknown tokens/answered 401")),
+        ("bombs", &["--timeout", "5s"][..], Some("/sides/bombs/answered 413")),
+        ("slow-clients", &[][..], Some("/sides/slow clients/open")),
+        ("connections", &[][..], Some("/sides/idle connections/open")),
+        ("churn", &["--side-rate", "100"][..], Some("/sides/token changes/created")),
+        ("many-tokens", &["--create-tokens", "3"][..], None),
+        ("many-accounts", &["--create-accounts", "3"][..], None),
+    ] {
+        let path = ledger(&gate);
+        let flags = [&few[..], flags, &["--ledger", path.to_str().unwrap()]].concat();
+        let run = run(&gate, scenario, &flags);
+        assert!(count(&run.report, "/traffic/accepted/batches") > 0, "{scenario}: {:#}", run.report);
+        if let Some(pointer) = expect {
+            assert!(count(&run.report, pointer) > 0, "{scenario}: {:#}", run.report);
+        }
+        // The server still runs: its last batches come to the log a moment after their answers.
+        let logs = gate.data().join("logs");
+        eventually(scenario, || verify(&path, &logs).1.then_some(()));
+    }
+    let tokens = gate.admin().call("POST", "/v1/log-shipping/tokens/search", Some(serde_json::json!({})));
+    assert_eq!(tokens.json()["total"], 1, "what was created was deleted: {}", tokens.text());
+}
+
+#[test]
+fn an_open_loop_counts_from_when_a_batch_was_due() {
+    let gate = Gate::start();
+    // Far more than one connection can carry: batches wait their turn, and that is latency.
+    let run = run(&gate, "steady", &["--connections", "1", "--rate", "200000", "--batch-lines", "50"]);
+    assert!(count(&run.report, "/traffic/never_begun") > 0, "{:#}", run.report);
+    assert!(run.report["traffic"]["latency"]["p99"].as_f64().unwrap() > 100.0, "{:#}", run.report);
+}
+
+#[test]
+fn results_are_written_where_they_are_wanted() {
+    let gate = Gate::start();
+    let page = gate.folder.path().join("report.html");
+    run(&gate, "steady", &["--report", page.to_str().unwrap()]);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<svg") && page.contains("Latency by share of batches"), "{page}");
+    assert!(!page.contains("<script") && !page.contains("http-equiv") && !page.contains("NaN"), "{page}");
+}
+
+#[test]
+fn what_cannot_work_says_what_to_do() {
+    let gate = Gate::start();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (flags, code, expect) in [
+        (vec!["--url", &format!("http://{nobody}")], 1, "is the server running"),
+        (vec!["--token", "not-a-token-of-this-server"], 1, "the tokens are not valid"),
+        (vec!["--url", "nonsense"], 2, "is not an address"),
+        (vec!["--server-pid", "4294967295"], 1, "no process"),
+        (vec!["--create-tokens", "99"], 1, "--create-accounts"),
+        (vec!["--sample", "/does/not/exist"], 1, "cannot read the sample"),
+    ] {
+        let output = load(&gate, "steady", &flags).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {said}");
+        assert!(said.contains(expect), "{flags:?}: {said}");
+    }
+    let one = load(&gate, "many-tokens", &[]).output().unwrap();
+    assert_eq!(one.status.code(), Some(2), "{}", String::from_utf8_lossy(&one.stderr));
+}
