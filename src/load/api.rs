@@ -65,8 +65,7 @@ impl Api {
         let Some(Secret(token)) = options.api_token.as_ref().filter(|token| !token.0.is_empty()) else {
             return Err(ApiError::NoApiToken);
         };
-        let mut token = HeaderValue::from_str(token).map_err(|_| ApiError::MalformedApiToken)?;
-        token.set_sensitive(true);
+        let token = secret(token)?;
         let target = Target::resolve(&options.api, &options.ca, Http::One).await?;
         Ok(Self { target, token, tasks: tasks.clone(), link: None })
     }
@@ -126,8 +125,13 @@ impl Api {
         }
     }
 
-    /// Creates sub-accounts. Gives the token that each begins with.
-    pub(super) async fn create_accounts(&self, count: usize, prefix: &str) -> Result<Vec<String>, ApiError> {
+    /// Creates sub-accounts with so many enabled tokens each, and gives these.
+    pub(super) async fn create_accounts(
+        &self,
+        count: usize,
+        tokens_each: usize,
+        prefix: &str,
+    ) -> Result<Vec<String>, ApiError> {
         let next = Arc::new(AtomicUsize::new(0));
         let created = Arc::new(Mutex::new(Ok(Vec::with_capacity(count))));
         let stage = Shutdown::new();
@@ -140,10 +144,10 @@ impl Api {
                     if number >= count {
                         return;
                     }
-                    let account = api.create_account(&format!("{prefix}-{number}")).await;
+                    let account = api.create_account(&format!("{prefix}-{number}"), tokens_each).await;
                     let mut created = created.lock().unwrap_or_else(PoisonError::into_inner);
                     match (account, &mut *created) {
-                        (Ok(token), Ok(tokens)) => tokens.push(token),
+                        (Ok(account), Ok(tokens)) => tokens.extend(account),
                         (Err(error), _) => {
                             *created = Err(error);
                             next.store(count, Ordering::Relaxed);
@@ -158,10 +162,19 @@ impl Api {
         std::mem::replace(&mut *created, Ok(vec![]))
     }
 
-    async fn create_account(&mut self, name: &str) -> Result<String, ApiError> {
+    async fn create_account(&mut self, name: &str, tokens: usize) -> Result<Vec<String>, ApiError> {
         let new = json!({ "accountName": name, "retentionDays": 1 });
         let account = self.call(Method::POST, ACCOUNTS, &new).await?;
-        account["accountToken"].as_str().map(str::to_owned).ok_or(ApiError::NotShipgate)
+        let text = |key: &str| account[key].as_str().ok_or(ApiError::NotShipgate);
+        let first = text("accountToken")?.to_owned();
+        if tokens <= 1 {
+            return Ok(vec![first]);
+        }
+        // The others are made in the account's own name.
+        let main = std::mem::replace(&mut self.token, secret(text("apiToken")?)?);
+        let others = self.create_tokens(tokens - 1, "load").await;
+        self.token = main;
+        Ok(std::iter::once(first).chain(others?.into_iter().map(|token| token.value)).collect())
     }
 
     async fn call(&mut self, method: Method, path: &str, body: &Value) -> Result<Value, ApiError> {
@@ -190,4 +203,10 @@ impl Api {
             }
         }
     }
+}
+
+fn secret(token: &str) -> Result<HeaderValue, ApiError> {
+    let mut token = HeaderValue::from_str(token).map_err(|_| ApiError::MalformedApiToken)?;
+    token.set_sensitive(true);
+    Ok(token)
 }

@@ -62,6 +62,10 @@ pub enum LoadError {
     )]
     Unreachable { url: String, source: io::Error },
     #[error(
+        "the certificate of {url} is not trusted: name its issuer, or a self-signed certificate itself, with --ca"
+    )]
+    Untrusted { url: String, source: io::Error },
+    #[error(
         "no shipping token: set SHIPPING_TOKEN, or use --token, --tokens, --create-tokens or --create-accounts"
     )]
     NoToken,
@@ -75,6 +79,8 @@ pub enum LoadError {
     Thread(#[source] io::Error),
     #[error("cannot write {path}")]
     Unwritable { path: PathBuf, source: io::Error },
+    #[error("interrupted before all answers were there")]
+    Interrupted,
     #[error("nothing was accepted: {0}")]
     NothingAccepted(String),
     #[error("the logs do not match the ledger")]
@@ -120,7 +126,11 @@ pub fn run(command: Command) -> Result<(), LoadError> {
         Some(Action::Verify(verify)) => prove(&verify),
         None => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.map_err(LoadError::Thread)?.block_on(run::run(command.load))
+            let runtime = runtime.map_err(LoadError::Thread)?;
+            let ran = runtime.block_on(run::run(command.load));
+            // Whoever interrupts twice does not wait for threads that wait for answers.
+            runtime.shutdown_background();
+            ran
         }
     }
 }

@@ -16,7 +16,7 @@ Examples:
       shipgate load
 
   What does a batch cost the server? (the server runs on this machine)
-      shipgate load steady --server-pid $(pgrep -x shipgate) --report load.html
+      shipgate load steady --server-pid PID --report load.html
 
   What is the latency at 2,000 batches a second? (counted from when each was due)
       shipgate load --rate 2000 --duration 60s
@@ -24,6 +24,10 @@ Examples:
   Is anything lost when the server is killed? Kill it, start it, stop it in mid-run as you like; then:
       shipgate load --ledger run.ledger
       shipgate load verify --ledger run.ledger --logs data/logs
+
+  A million tokens, made once (this takes a while) and used again. A plan allows 15 enabled tokens an account:
+      shipgate load many-tokens --create-accounts 66667 --tokens-each 15 --save-tokens million.txt
+      shipgate load many-tokens --tokens million.txt
 
   Your own logs, compressed, over TLS:
       shipgate load --sample my.ndjson --encoding gzip --url https://logs.example.com:8071 --ca ca.pem
@@ -49,8 +53,8 @@ pub struct Command {
 pub(super) enum Action {
     /// Compare a run's ledger with the logs: what was lost, doubled, or kept though refused?
     ///
-    /// Reads an account's log files, or those of all accounts, while nothing writes to them. A server that was killed has
-    /// the last batches in its journal: start it and stop it first.
+    /// Reads an account's log files, or those of all accounts, as any reader of zstd would. A server that was killed has the
+    /// last batches in its journal: start it and stop it first.
     Verify(Verify),
 }
 
@@ -88,6 +92,9 @@ pub(super) struct Options {
     /// Create so many sub-accounts and ship with their tokens. They stay: the API deletes no account
     #[arg(long, value_name = "N", help_heading = "Target")]
     pub create_accounts: Option<usize>,
+    /// Enabled tokens of each created sub-account
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=15), help_heading = "Target")]
+    pub tokens_each: u16,
     /// Write the tokens of created sub-accounts there, for the --tokens of later runs
     #[arg(long, value_name = "FILE", requires = "create_accounts", help_heading = "Target")]
     pub save_tokens: Option<PathBuf>,

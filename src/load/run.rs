@@ -20,7 +20,7 @@ use super::traffic::{Common, Group};
 use crate::clock::{self, Clock};
 use crate::shutdown::Shutdown;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -35,14 +35,10 @@ pub(super) async fn run(options: Options) -> Result<(), LoadError> {
     let clock = Clock::system();
     let started_ms = clock.unix_ms();
     let target = Target::resolve(&options.url, &options.ca, options.http).await?;
-    let reached = tokio::time::timeout(options.timeout, link::connect(&target)).await;
-    reached
-        .map_err(std::io::Error::from)
-        .flatten()
-        .map_err(|source| LoadError::Unreachable { url: options.url.clone(), source })?;
-    let server =
-        |pid: &u32| Usage::of(&pid.to_string()).map_err(|source| LoadError::NoServer { pid: *pid, source });
-    options.server_pid.as_ref().map(server).transpose()?;
+    reach(&options, &target).await?;
+    if let Some(pid) = options.server_pid {
+        Usage::of(&pid.to_string()).map_err(|source| LoadError::NoServer { pid, source })?;
+    }
 
     // Runs differ in their ids, whatever their seeds.
     let run = RunId((started_ms ^ (u64::from(std::process::id()) << 20)) as u32);
@@ -61,6 +57,20 @@ pub(super) async fn run(options: Options) -> Result<(), LoadError> {
     if report.traffic.accepted.batches == 0 { Err(LoadError::nothing_accepted(&report)) } else { Ok(()) }
 }
 
+/// Makes sure that something is there before threads are started and tokens made.
+async fn reach(options: &Options, target: &Target) -> Result<(), LoadError> {
+    let url = || options.url.clone();
+    match tokio::time::timeout(options.timeout, link::connect(target)).await {
+        Ok(Ok(_)) => Ok(()),
+        // Reached, but what it showed was not accepted.
+        Ok(Err(source)) if source.kind() == ErrorKind::InvalidData => {
+            Err(LoadError::Untrusted { url: url(), source })
+        }
+        Ok(Err(source)) => Err(LoadError::Unreachable { url: url(), source }),
+        Err(late) => Err(LoadError::Unreachable { url: url(), source: late.into() }),
+    }
+}
+
 /// Everybody takes their places, sends while it counts, and leaves.
 async fn ship(
     options: &Options,
@@ -76,9 +86,11 @@ async fn ship(
     let senders = send(&groups, options.threads)?;
     let measured = watch(options, &groups, actors.as_ref()).await;
     groups.iter().for_each(|group| group.pace.stop());
-    for sender in senders {
-        // Ends soon: each connection waits for one answer at most.
-        let _ = tokio::task::spawn_blocking(move || sender.join()).await;
+    // Ends soon: each connection waits for one answer at most.
+    let ended = tokio::task::spawn_blocking(|| senders.into_iter().for_each(|sender| drop(sender.join())));
+    tokio::select! {
+        _ = ended => {}
+        _ = tokio::signal::ctrl_c() => return Err(LoadError::Interrupted),
     }
     let mut report = measured.report(options, plan, common, &groups);
     if let Some(actors) = actors {

@@ -125,7 +125,8 @@ impl Actors {
         let host = common.target.host.to_str().unwrap_or("localhost").to_owned();
         // Half of the slow ones trickle their head, half their body.
         let head = format!("POST {door} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000000\r\n");
-        let (in_head, in_body) = (Arc::<str>::from(head.as_str()), Arc::<str>::from(head.clone() + "\r\n"));
+        let in_body = Arc::<str>::from(format!("{head}\r\n"));
+        let in_head = Arc::<str>::from(head);
         for number in 0..connections {
             let head = slow.then(|| Arc::clone(if number % 2 == 0 { &in_head } else { &in_body }));
             let (common, tasks) = (Arc::clone(common), self.stage.tasks());

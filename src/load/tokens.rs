@@ -40,7 +40,8 @@ impl Tokens {
         }
         if let Some(count) = options.create_accounts {
             eprintln!("creating {count} accounts named {prefix}-…, which stay: the API deletes no account");
-            let created = Api::new(options, &stage.tasks()).await?.create_accounts(count, &prefix).await?;
+            let api = Api::new(options, &stage.tasks()).await?;
+            let created = api.create_accounts(count, usize::from(options.tokens_each), &prefix).await?;
             if let Some(path) = &options.save_tokens {
                 save(path, &created)?;
             }

@@ -130,7 +130,7 @@ fn scenarios_disturb_and_the_traffic_goes_on() {
         ("connections", &[][..], Some("/sides/idle connections/open")),
         ("churn", &["--side-rate", "100"][..], Some("/sides/token changes/created")),
         ("many-tokens", &["--create-tokens", "3"][..], None),
-        ("many-accounts", &["--create-accounts", "3"][..], None),
+        ("many-accounts", &["--create-accounts", "3", "--tokens-each", "2"][..], None),
     ] {
         let path = ledger(&gate);
         let flags = [&few[..], flags, &["--ledger", path.to_str().unwrap()]].concat();
@@ -139,12 +139,31 @@ fn scenarios_disturb_and_the_traffic_goes_on() {
         if let Some(pointer) = expect {
             assert!(count(&run.report, pointer) > 0, "{scenario}: {:#}", run.report);
         }
-        // The server still runs: its last batches come to the log a moment after their answers.
-        let logs = gate.data().join("logs");
-        eventually(scenario, || verify(&path, &logs).1.then_some(()));
+        let (findings, clean) = verify(&path, &gate.data().join("logs"));
+        assert!(clean, "{scenario}: {findings:#}");
     }
     let tokens = gate.admin().call("POST", "/v1/log-shipping/tokens/search", Some(serde_json::json!({})));
     assert_eq!(tokens.json()["total"], 1, "what was created was deleted: {}", tokens.text());
+}
+
+#[test]
+fn ships_over_tls_with_both_versions_of_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let settings = [("GATEWAY__TLS__CERTIFICATE", certificate), ("GATEWAY__TLS__PRIVATE_KEY", key)];
+    let gate = Gate::start_with(&settings);
+    let url = format!("https://{}", gate.https.unwrap());
+    for http in ["1", "2"] {
+        let run = run(&gate, "steady", &["--url", &url, "--http", http, "--ca", certificate]);
+        assert!(count(&run.report, "/traffic/accepted/batches") > 0, "{:#}", run.report);
+    }
+    let untrusted = load(&gate, "steady", &["--url", &url]).output().unwrap();
+    let said = String::from_utf8_lossy(&untrusted.stderr);
+    assert!(said.contains("--ca"), "{said}");
 }
 
 #[test]
