@@ -37,6 +37,7 @@ pub(super) fn page(report: &Report) -> String {
         title: "Accepted lines a second",
         curves: vec![("lines a second", over_time(|moment| moment.lines_per_second))],
         shaded_until: warm_up,
+        step: None,
         below: &seconds,
         beside: &grouped,
     };
@@ -48,6 +49,7 @@ pub(super) fn page(report: &Report) -> String {
             ("longest", over_time(|moment| moment.max_ms)),
         ],
         shaded_until: warm_up,
+        step: None,
         below: &seconds,
         beside: &millis,
     };
@@ -62,7 +64,10 @@ pub(super) fn page(report: &Report) -> String {
         title: "Latency by share of batches, ms",
         curves: vec![("latency", distribution)],
         shaded_until: 0.0,
-        below: &|nines| format!("{} %", 100.0 - 100.0 * 10_f64.powf(-nines)),
+        step: Some(1.0),
+        below: &|nines| {
+            format!("{:.*} %", (nines - 2.0).max(0.0) as usize, 100.0 - 100.0 * 10_f64.powf(-nines))
+        },
         beside: &millis,
     };
     let _ = write!(
@@ -86,6 +91,8 @@ struct Drawing<'a> {
     /// Names and points.
     curves: Vec<(&'static str, Vec<(f64, f64)>)>,
     shaded_until: f64,
+    /// Between the numbers below; `None`: whatever is round.
+    step: Option<f64>,
     /// How the numbers of the two scales are written.
     below: &'a dyn Fn(f64) -> String,
     beside: &'a dyn Fn(f64) -> String,
@@ -95,7 +102,8 @@ impl Drawing<'_> {
     fn draw(&self, page: &mut String) {
         const CLASSES: [&str; 3] = ["one", "two", "three"];
         let points = || self.curves.iter().flat_map(|(_, points)| points);
-        let x = Scale::over(points().map(|point| point.0), LEFT, WIDTH - 10.0);
+        let mut x = Scale::over(points().map(|point| point.0), LEFT, WIDTH - 10.0);
+        x.step = self.step.unwrap_or(x.step);
         let y = Scale::over(points().map(|point| point.1), HEIGHT - BELOW, 12.0);
         let _ = write!(page, "<h2>{}</h2>", self.title);
         if self.curves.len() > 1 {
@@ -203,6 +211,7 @@ mod tests {
             title: "t",
             curves: vec![("c", vec![])],
             shaded_until: 0.0,
+            step: None,
             below: &label,
             beside: &label,
         };

@@ -29,7 +29,7 @@ impl AddAssign for Volume {
 /// What happened within some time.
 #[derive(Debug, Clone)]
 pub(super) struct Interval {
-    /// Batches whose good lines were all taken.
+    /// Batches whose good lines were all taken, and how many those are.
     pub accepted: Volume,
     /// All that was sent and answered, by status.
     pub by_status: BTreeMap<u16, Volume>,
@@ -55,13 +55,16 @@ impl Interval {
         }
     }
 
-    /// Notes a batch that was answered with `status`.
-    pub(super) fn answered(&mut self, status: u16, accepted: bool, volume: Volume, latency: Duration) {
-        *self.by_status.entry(status).or_default() += volume;
-        if accepted {
-            self.accepted += volume;
-        }
-        let latencies = if accepted { &mut self.accepted_latency } else { &mut self.refused_latency };
+    /// Notes a batch that was answered with `status`, and how many of its lines were taken: `None` if it was refused.
+    pub(super) fn answered(&mut self, status: u16, sent: Volume, taken: Option<u64>, latency: Duration) {
+        *self.by_status.entry(status).or_default() += sent;
+        let latencies = match taken {
+            Some(lines) => {
+                self.accepted += Volume { lines, ..sent };
+                &mut self.accepted_latency
+            }
+            None => &mut self.refused_latency,
+        };
         latencies.saturating_record(micros(latency));
     }
 
@@ -128,9 +131,9 @@ mod tests {
     #[test]
     fn everything_sent_is_counted_once() {
         let mut interval = Interval::new();
-        interval.answered(200, true, VOLUME, ms(1));
-        interval.answered(401, false, VOLUME, ms(2));
-        interval.answered(503, false, VOLUME, ms(2));
+        interval.answered(200, VOLUME, Some(10), ms(1));
+        interval.answered(401, VOLUME, None, ms(2));
+        interval.answered(503, VOLUME, None, ms(2));
         interval.unanswered += VOLUME;
         assert_eq!(interval.offered(), Volume { batches: 4, lines: 40, bytes: 4_000 });
         assert_eq!((interval.accepted, interval.failed_batches()), (VOLUME, 3));
@@ -145,7 +148,7 @@ mod tests {
     fn latencies_keep_three_digits() {
         let mut interval = Interval::new();
         for n in 1..=1_000 {
-            interval.answered(200, true, VOLUME, ms(n));
+            interval.answered(200, VOLUME, Some(10), ms(n));
         }
         for (share, expect) in [(0.5, 500.0), (0.99, 990.0), (1.0, 1_000.0)] {
             let found = quantile_ms(&interval.accepted_latency, share);
@@ -157,7 +160,7 @@ mod tests {
     fn a_stall_is_charged_to_every_batch_that_was_due_in_it() {
         // A hundred batches a second for ten seconds; the last second none is begun.
         let mut interval = Interval::new();
-        (0..900).for_each(|_| interval.answered(200, true, VOLUME, ms(1)));
+        (0..900).for_each(|_| interval.answered(200, VOLUME, Some(10), ms(1)));
         (0..100).for_each(|n| interval.missed(ms(1_000 - n * 10)));
         assert!(quantile_ms(&interval.accepted_latency, 0.99) > 890.0);
     }

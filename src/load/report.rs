@@ -208,7 +208,7 @@ impl fmt::Display for Report {
         };
         writeln!(
             f,
-            "{} for {:.1} s to {}: {} connections, {pace}, {} {} lines a batch, {}, {}{}",
+            "{} for {:.1} s to {}\n{} connections, {pace}, {} {} lines a batch, {}, {}{}",
             self.scenario,
             self.seconds,
             self.target,
@@ -249,7 +249,7 @@ impl fmt::Display for Report {
         if let Some(server) = &self.server {
             cost(f, "server", server)?;
         }
-        cost(f, "this harness", &self.generator)?;
+        harness(f, &self.generator)?;
         for (name, Side(counts)) in &self.sides {
             let counts: Vec<_> =
                 counts.iter().map(|(what, count)| format!("{what} {}", grouped(*count as f64))).collect();
@@ -287,6 +287,15 @@ fn cost(f: &mut fmt::Formatter<'_>, name: &str, cost: &Cost) -> fmt::Result {
         write!(f, ", {:.1} MB written to disk: {bytes:.1} bytes a line", cost.written_bytes as f64 / 1e6)?;
     }
     writeln!(f)
+}
+
+/// What the harness itself costs: it should be far below the server's.
+fn harness(f: &mut fmt::Formatter<'_>, cost: &Cost) -> fmt::Result {
+    write!(f, "{:<25}{:.2} s CPU", "this harness", cost.cpu_seconds)?;
+    match cost.cpu_micros_per_batch {
+        Some(batch) => writeln!(f, ": {batch:.1} µs a batch"),
+        None => writeln!(f),
+    }
 }
 
 /// `1,234,567`

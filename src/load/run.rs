@@ -26,6 +26,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// What became due so short a time ago may just be on its way.
+const UNDER_WAY: Duration = Duration::from_millis(10);
 /// How often something is shown and noted.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -94,7 +96,7 @@ async fn ship(
     }
     let mut report = measured.report(options, plan, common, &groups);
     if let Some(actors) = actors {
-        report.sides.extend([actors.counts()]);
+        report.sides.extend([actors.counts(report.seconds)]);
         actors.stop().await;
     }
     Ok((report, groups))
@@ -197,7 +199,7 @@ async fn watch(options: &Options, groups: &[Arc<Group>], actors: Option<&Actors>
 /// Charges the server for the batches that were due and never begun.
 fn miss(group: &Group, total: &mut Interval, now: Instant) -> u64 {
     let mut count = 0;
-    for due in group.pace.missed(now) {
+    for due in group.pace.missed(now - UNDER_WAY) {
         total.missed(now.saturating_duration_since(due));
         count += 1;
     }

@@ -156,9 +156,14 @@ impl Actors {
         self.counts.lock().retain(|what, _| *what == OPEN);
     }
 
-    /// What was counted.
-    pub(super) fn counts(&self) -> (&'static str, report::Side) {
+    /// What was counted within these seconds.
+    pub(super) fn counts(&self, seconds: f64) -> (&'static str, report::Side) {
         let counts = self.counts.lock().iter().map(|(what, count)| ((*what).to_owned(), *count)).collect();
+        let mut counts: BTreeMap<String, u64> = counts;
+        if self.pace.is_some() {
+            let changes = CHANGES.iter().map(|what| self.counts.of(what)).sum::<u64>();
+            counts.insert("changes a second".to_owned(), (changes as f64 / seconds) as u64);
+        }
         (self.name, report::Side(counts))
     }
 
@@ -170,6 +175,9 @@ impl Actors {
     }
 }
 
+/// What happens to a token, in this order.
+const CHANGES: [&str; 4] = ["created", "disabled", "enabled", "deleted"];
+
 /// Gives one token a life over and over: created, disabled, enabled again, deleted.
 async fn change(mut api: Api, name: String, pace: Arc<Pace>, counts: Counts) {
     let mut token = None;
@@ -178,16 +186,16 @@ async fn change(mut api: Api, name: String, pace: Arc<Pace>, counts: Counts) {
             break;
         }
         let (what, done) = match (step, token) {
-            (1, Some(id)) => ("disabled", api.set_enabled(id, false).await),
-            (2, Some(id)) => ("enabled", api.set_enabled(id, true).await),
+            (1, Some(id)) => (CHANGES[1], api.set_enabled(id, false).await),
+            (2, Some(id)) => (CHANGES[2], api.set_enabled(id, true).await),
             (3, Some(id)) => {
                 token = None;
-                ("deleted", api.delete_token(id).await)
+                (CHANGES[3], api.delete_token(id).await)
             }
             (0, _) => {
                 let created = api.create_token(&name).await;
                 token = created.as_ref().ok().map(|created| created.id);
-                ("created", created.map(drop))
+                (CHANGES[0], created.map(drop))
             }
             _ => continue,
         };

@@ -211,7 +211,8 @@ impl<'a> Connection<'a> {
         match answer {
             None => interval.unanswered += volume,
             Some(answer) => {
-                interval.answered(answer.status, good == Outcome::Acknowledged, volume, latency);
+                let taken = (good == Outcome::Acknowledged).then(|| sent.good_lines());
+                interval.answered(answer.status, volume, taken, latency);
             }
         }
     }

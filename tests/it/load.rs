@@ -14,7 +14,7 @@ struct Run {
 fn load(gate: &Gate, scenario: &str, flags: &[&str]) -> Command {
     let mut command = shipgate();
     command.args(["load", scenario, "--url", &format!("http://{}", gate.ingest), "--json", "-"]);
-    command.args(["--api", &format!("http://{}", gate.api), "--warm-up", "0", "--duration", "300ms"]);
+    command.args(["--api", &format!("http://{}", gate.api), "--warm-up", "0", "--duration", "400ms"]);
     command.env("SHIPPING_TOKEN", SHIPPING_TOKEN).env("SHIPGATE_API_TOKEN", API_TOKEN);
     command.args(flags);
     command
@@ -111,37 +111,58 @@ fn kill_9_in_mid_run_loses_nothing_and_doubles_nothing() {
     assert!(count(&findings, "/unknown") > 0, "{findings:#}");
 }
 
-/// Every scenario beside good traffic, each with what it must show.
-#[test]
-fn scenarios_disturb_and_the_traffic_goes_on() {
-    let gate = Gate::start();
+/// What a scenario must show besides accepted batches: the pointer to a count, or nothing.
+type Shows = Option<&'static str>;
+
+/// Runs scenarios one after another on one gate, and proves each.
+fn run_all(gate: &Gate, scenarios: &[(&str, &[&str], Shows)]) {
     let few = ["--connections", "2", "--batch-lines", "5", "--side-connections", "3"];
-    for (scenario, flags, expect) in [
-        ("single-line", &[][..], None),
-        ("steady", &["--rate", "200"][..], None),
-        ("steady", &["--http", "2"][..], None),
-        ("steady", &["--encoding", "gzip", "--shape", "mixed"][..], None),
-        ("steady", &["--encoding", "zstd", "--shape", "utf8"][..], None),
-        ("mixed-bad-lines", &["--batch-lines", "100"][..], Some("/traffic/answered_by_status/400/batches")),
-        ("huge-lines", &["--batch-lines", "2"][..], None),
-        ("bad-tokens", &[][..], Some("/sides/unknown tokens/answered 401")),
-        ("bombs", &["--timeout", "5s"][..], Some("/sides/bombs/answered 413")),
-        ("slow-clients", &[][..], Some("/sides/slow clients/open")),
-        ("connections", &[][..], Some("/sides/idle connections/open")),
-        ("churn", &["--side-rate", "100"][..], Some("/sides/token changes/created")),
-        ("many-tokens", &["--create-tokens", "3"][..], None),
-        ("many-accounts", &["--create-accounts", "3", "--tokens-each", "2"][..], None),
-    ] {
-        let path = ledger(&gate);
+    for (scenario, flags, shows) in scenarios {
+        let path = ledger(gate);
         let flags = [&few[..], flags, &["--ledger", path.to_str().unwrap()]].concat();
-        let run = run(&gate, scenario, &flags);
-        assert!(count(&run.report, "/traffic/accepted/batches") > 0, "{scenario}: {:#}", run.report);
-        if let Some(pointer) = expect {
-            assert!(count(&run.report, pointer) > 0, "{scenario}: {:#}", run.report);
+        let run = run(gate, scenario, &flags);
+        for pointer in ["/traffic/accepted/batches"].into_iter().chain(*shows) {
+            assert!(count(&run.report, pointer) > 0, "{scenario} {flags:?}: {:#}", run.report);
         }
         let (findings, clean) = verify(&path, &gate.data().join("logs"));
-        assert!(clean, "{scenario}: {findings:#}");
+        assert!(clean, "{scenario} {flags:?}: {findings:#}");
     }
+}
+
+#[test]
+fn every_way_to_send_is_taken_and_stored() {
+    let gate = Gate::start();
+    run_all(
+        &gate,
+        &[
+            ("single-line", &[], None),
+            ("steady", &["--rate", "200"], None),
+            ("steady", &["--http", "2"], None),
+            ("steady", &["--encoding", "gzip", "--shape", "mixed"], None),
+            ("steady", &["--encoding", "zstd", "--shape", "utf8"], None),
+            ("mixed-bad-lines", &["--batch-lines", "100"], Some("/traffic/answered_by_status/400/batches")),
+            ("huge-lines", &["--batch-lines", "2", "--duration", "1s"], None),
+            ("many-tokens", &["--create-tokens", "3"], None),
+            ("many-accounts", &["--create-accounts", "3", "--tokens-each", "2"], None),
+        ],
+    );
+    let tokens = gate.admin().call("POST", "/v1/log-shipping/tokens/search", Some(serde_json::json!({})));
+    assert_eq!(tokens.json()["total"], 1, "what was created was deleted: {}", tokens.text());
+}
+
+#[test]
+fn the_traffic_goes_on_whoever_disturbs_it() {
+    let gate = Gate::start();
+    run_all(
+        &gate,
+        &[
+            ("bad-tokens", &[], Some("/sides/unknown tokens/answered 401")),
+            ("bombs", &["--duration", "1s"], Some("/sides/bombs/answered 413")),
+            ("slow-clients", &[], Some("/sides/slow clients/open")),
+            ("connections", &[], Some("/sides/idle connections/open")),
+            ("churn", &["--side-rate", "100"], Some("/sides/token changes/changes a second")),
+        ],
+    );
     let tokens = gate.admin().call("POST", "/v1/log-shipping/tokens/search", Some(serde_json::json!({})));
     assert_eq!(tokens.json()["total"], 1, "what was created was deleted: {}", tokens.text());
 }
