@@ -101,7 +101,7 @@ impl Bodies {
     }
 
     /// The next body, every line of which has a number of its own.
-    pub(super) fn next(&mut self) -> io::Result<(Bytes, Sent)> {
+    pub(super) fn next(&mut self) -> io::Result<(Bytes, Sent, Encoding)> {
         let (good, bad) = (self.good.next(), self.bad.next());
         self.at = (self.at + 1) % self.variants.len();
         let body = &mut self.variants[self.at];
@@ -111,7 +111,7 @@ impl Bodies {
             bad: self.bad.taken_since(bad),
             plain_bytes: body.plain.len(),
         };
-        Ok((self.encoding.encode(&body.plain)?, sent))
+        Ok((self.encoding.encode(&body.plain)?, sent, self.encoding))
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
             let mut bodies = Bodies::new(&recipe(batch_lines, 0, Encoding::Identity), RUN, 6, 1);
             for round in 0..10 {
                 let first = round * batch_lines as u64;
-                let (body, sent) = bodies.next().unwrap();
+                let (body, sent, _) = bodies.next().unwrap();
                 let expect = first..=first + batch_lines as u64 - 1;
                 assert_eq!((&sent.good, &sent.bad), (&Some(expect.clone()), &None));
                 assert_eq!(ids(&body), (expect.map(|sequence| (6, sequence)).collect(), vec![]));
@@ -218,7 +218,7 @@ mod tests {
     fn bad_lines_have_a_lane_of_their_own() {
         let mut bodies = Bodies::new(&recipe(20, 5, Encoding::Identity), RUN, 6, 1);
         bodies.next().unwrap();
-        let (body, sent) = bodies.next().unwrap();
+        let (body, sent, _) = bodies.next().unwrap();
         assert_eq!((sent.good_lines(), sent.bad_lines()), (15, 5));
         let lane = |lane, sequences: RangeInclusive<u64>| sequences.map(|n| (lane, n)).collect::<Vec<_>>();
         assert_eq!(ids(&body), (lane(6, 15..=29), lane(7, 5..=9)));

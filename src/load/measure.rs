@@ -73,9 +73,9 @@ impl Interval {
         self.accepted_latency.saturating_record(micros(latency));
     }
 
-    /// What was not accepted, in batches.
+    /// Batches that were not accepted, or could not even be sent.
     pub(super) fn failed_batches(&self) -> u64 {
-        self.offered().batches - self.accepted.batches
+        self.offered().batches - self.accepted.batches + self.connects_failed
     }
 
     /// Everything that was sent.

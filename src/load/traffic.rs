@@ -15,6 +15,8 @@ use http_body_util::Full;
 use hyper::header::{CONTENT_ENCODING, HOST, HeaderValue};
 use hyper::{Request, Uri};
 use serde::Deserialize;
+use std::iter::Cycle;
+use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -94,16 +96,33 @@ impl Group {
     }
 }
 
+/// Where a connection has its bodies from.
+enum Source<'a> {
+    Lines(Bodies),
+    Same(Cycle<slice::Iter<'a, (Bytes, Encoding)>>),
+}
+
+impl Source<'_> {
+    fn next(&mut self) -> Option<(Bytes, Sent, Encoding)> {
+        match self {
+            Self::Lines(bodies) => bodies.next().ok(),
+            Self::Same(bodies) => {
+                let (body, encoding) = bodies.next()?;
+                let sent = Sent { good: None, bad: None, plain_bytes: body.len() };
+                Some((body.clone(), sent, *encoding))
+            }
+        }
+    }
+}
+
 /// One connection of a group, opened again whenever it is lost.
 struct Connection<'a> {
     group: &'a Group,
     tasks: Tasks,
     lane: u32,
     link: Option<Link>,
-    bodies: Option<Bodies>,
+    source: Source<'a>,
     random: Random,
-    /// Batches begun.
-    count: usize,
     /// Where to, if there is one token only.
     uri: Option<Uri>,
     book: Book,
@@ -112,22 +131,13 @@ struct Connection<'a> {
 impl<'a> Connection<'a> {
     fn new(group: &'a Group, number: u32, tasks: Tasks) -> Self {
         let (common, lane) = (&group.common, group.first_lane + 2 * number);
-        let bodies = match &group.content {
-            Content::Lines(recipe) => Some(Bodies::new(recipe, common.run, lane, common.seed)),
-            Content::Same(_) => None,
+        let source = match &group.content {
+            Content::Lines(recipe) => Source::Lines(Bodies::new(recipe, common.run, lane, common.seed)),
+            Content::Same(bodies) => Source::Same(bodies.iter().cycle()),
         };
         let random = Random::new(common.seed, u64::from(lane) << 32);
-        let mut this = Self {
-            group,
-            tasks,
-            lane,
-            link: None,
-            bodies,
-            random,
-            count: 0,
-            uri: None,
-            book: Book::default(),
-        };
+        let book = Book::default();
+        let mut this = Self { group, tasks, lane, link: None, source, random, uri: None, book };
         this.uri = (group.tokens.len() == 1).then(|| this.any_uri()).flatten();
         this
     }
@@ -136,12 +146,10 @@ impl<'a> Connection<'a> {
     async fn batch(&mut self, due: Instant) {
         let common = &self.group.common;
         let link = timeout(common.timeout, Link::renew(self.link.take(), &common.target, &self.tasks));
-        let Ok(Ok(mut link)) = link.await else {
+        let link = link.await.ok().and_then(Result::ok);
+        let Some((mut link, (request, sent))) = link.and_then(|link| Some((link, self.request()?))) else {
             self.group.interval().connects_failed += 1;
             tokio::time::sleep(RECONNECT_PAUSE).await;
-            return;
-        };
-        let Some((request, sent)) = self.request() else {
             return;
         };
         // In a closed loop, what it takes to make a body is not the server's.
@@ -157,19 +165,7 @@ impl<'a> Connection<'a> {
     }
 
     fn request(&mut self) -> Option<(Request<Full<Bytes>>, Sent)> {
-        let (body, sent, encoding) = match (&self.group.content, &mut self.bodies) {
-            (Content::Lines(recipe), Some(bodies)) => {
-                let (body, sent) = bodies.next().ok()?;
-                (body, sent, recipe.encoding.name())
-            }
-            (Content::Same(same), _) => {
-                self.count += 1;
-                let (body, encoding) = &same[self.count % same.len()];
-                let sent = Sent { good: None, bad: None, plain_bytes: body.len() };
-                (body.clone(), sent, encoding.name())
-            }
-            (Content::Lines(_), None) => return None,
-        };
+        let (body, sent, encoding) = self.source.next()?;
         let uri = match &self.uri {
             Some(uri) => uri.clone(),
             None => self.any_uri()?,
@@ -181,7 +177,7 @@ impl<'a> Connection<'a> {
         if common.target.http == Http::One {
             request.headers_mut().insert(HOST, common.target.host.clone());
         }
-        if let Some(encoding) = encoding {
+        if let Some(encoding) = encoding.name() {
             request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
         Some((request, sent))
