@@ -75,6 +75,8 @@ pub enum LoadError {
     Tokens { path: PathBuf, source: io::Error },
     #[error("there is no process {pid} on this machine whose use of it could be read (--server-pid)")]
     NoServer { pid: u32, source: io::Error },
+    #[error("cannot make the bodies")]
+    Bodies(#[source] io::Error),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     #[error("cannot write {path}")]

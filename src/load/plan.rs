@@ -10,12 +10,11 @@ use super::random::Random;
 use super::report::Settings;
 use super::scenario::{Preset, Side};
 use super::traffic::{Common, Content, Group};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::domain::timestamp::rfc3339_millis;
 use bytes::Bytes;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// What will be sent.
 pub(super) struct Plan {
@@ -24,6 +23,9 @@ pub(super) struct Plan {
     recipe: Recipe,
     shape: Option<Shape>,
 }
+
+/// A group's name, content, tokens, connections and rate.
+type Sending = (&'static str, Content, Arc<Vec<String>>, u32, Option<f64>);
 
 impl Plan {
     pub(super) fn new(options: &Options) -> Result<Self, LoadError> {
@@ -53,39 +55,41 @@ impl Plan {
         Ok(Self { preset, rate: options.rate, recipe, shape })
     }
 
-    /// The groups of connections, the main traffic first.
+    /// The groups of connections, the main traffic first. Open loops begin now.
     pub(super) fn groups(
         &self,
         common: &Arc<Common>,
         tokens: &Arc<Vec<String>>,
-        start: Instant,
-    ) -> Vec<Arc<Group>> {
-        let content = Content::Lines(self.recipe.clone());
-        let pace = Pace::new(self.rate, start);
+    ) -> Result<Vec<Arc<Group>>, LoadError> {
+        let connections = self.preset.connections;
         let main =
-            Group::new("traffic", common, content, Arc::clone(tokens), self.preset.connections, 0, pace);
-        let mut groups = vec![Arc::new(main)];
-        groups.extend(self.side_group(common, tokens, start).map(Arc::new));
-        groups
+            ("traffic", Content::Lines(self.recipe.clone()), Arc::clone(tokens), connections, self.rate);
+        let side = self.side_group(common.seed, tokens).map_err(LoadError::Bodies)?;
+        let start = clock::monotonic();
+        let mut first_lane = 0;
+        let groups = [Some(main), side].into_iter().flatten();
+        let groups = groups.map(|(name, content, tokens, connections, rate)| {
+            let pace = Pace::new(rate, start);
+            let group = Group::new(name, common, content, tokens, connections, first_lane, pace);
+            first_lane += 2 * connections;
+            Arc::new(group)
+        });
+        Ok(groups.collect())
     }
 
     /// The side actors that send batches, too.
-    fn side_group(&self, common: &Arc<Common>, tokens: &Arc<Vec<String>>, start: Instant) -> Option<Group> {
-        let (name, content, tokens, connections, rate) = match self.preset.side {
+    fn side_group(&self, seed: u64, tokens: &Arc<Vec<String>>) -> io::Result<Option<Sending>> {
+        Ok(match self.preset.side {
             Side::BadTokens { connections, per_second } => {
                 let one_line = Recipe { batch_lines: 1, bad_lines: 0, ..self.recipe.clone() };
-                let unknown = Arc::new(unknown_tokens(common.seed));
-                ("unknown tokens", Content::Lines(one_line), unknown, connections, per_second)
+                let unknown = Arc::new(unknown_tokens(seed));
+                Some(("unknown tokens", Content::Lines(one_line), unknown, connections, per_second))
             }
             Side::Bombs { connections, per_second } => {
-                let bombs = Content::Same(bombs().ok()?);
-                ("bombs", bombs, Arc::clone(tokens), connections, per_second)
+                Some(("bombs", Content::Same(bombs()?), Arc::clone(tokens), connections, per_second))
             }
-            _ => return None,
-        };
-        let first_lane = 2 * self.preset.connections;
-        let pace = Pace::new(rate, start);
-        Some(Group::new(name, common, content, tokens, connections, first_lane, pace))
+            _ => None,
+        })
     }
 
     /// Who else is there.

@@ -84,7 +84,7 @@ async fn ship(
     if let Some(actors) = &actors {
         actors.take_places().await;
     }
-    let groups = plan.groups(common, tokens, clock::monotonic());
+    let groups = plan.groups(common, tokens)?;
     let senders = send(&groups, options.threads)?;
     let measured = watch(options, &groups, actors.as_ref()).await;
     groups.iter().for_each(|group| group.pace.stop());
