@@ -6,7 +6,7 @@
 use crate::greeting::{self, Addresses, reachable};
 use anyhow::Context;
 use rustix::fs::Mode;
-use shipgate::clock::Clock;
+use shipgate::clock::{self, Clock};
 use shipgate::config::Config;
 use shipgate::control;
 use shipgate::control::first_start::{FirstStart, bootstrap};
@@ -26,7 +26,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[expect(clippy::disallowed_methods, reason = "ending without draining is what was asked for")]
 fn end_at_once() -> ! {
@@ -35,6 +35,9 @@ fn end_at_once() -> ! {
 
 /// For each stage but the listener, whose deadline is a setting.
 const STAGE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long signals count as one.
+const BURST: Duration = Duration::from_secs(1);
 
 /// Ended at once, by a second signal.
 const EXIT_IMPATIENT: i32 = 130;
@@ -49,12 +52,13 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let _lock = lock(&config)?;
     raise_file_limit();
     block_on(async {
+        let mut signals = Signals::listen()?;
         let program = Program::start(config).await?;
-        asked_to_stop().await?;
+        signals.asked_to_stop().await;
         tracing::info!("stopping: finishing what has begun; a second signal ends at once");
         tokio::select! {
             stopped = program.stop() => stopped,
-            _ = asked_again_to_stop() => end_at_once(),
+            () = signals.asked_again_to_stop() => end_at_once(),
         }
     })?
 }
@@ -172,21 +176,35 @@ impl Program {
     }
 }
 
-/// Resolves when somebody asks the program to stop.
-async fn asked_to_stop() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+/// What asks the program to stop, listened for from the beginning.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-/// Resolves at a second signal. One that comes right behind the first is the same wish, sent to a group of processes.
-async fn asked_again_to_stop() -> anyhow::Result<()> {
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    asked_to_stop().await
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn asked_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// A signal that comes right behind the first is the same wish, sent to a group of processes.
+    async fn asked_again_to_stop(&mut self) {
+        let begun = clock::monotonic();
+        loop {
+            self.asked_to_stop().await;
+            if begun.elapsed() > BURST {
+                return;
+            }
+        }
+    }
 }
 
 /// Not ready before the first directory, nor while stopping.
