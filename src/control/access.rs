@@ -1,13 +1,14 @@
 //! Who is asking. [`Admin`], [`MainAdmin`] and [`Gateway`] are made from a request's credentials and from nothing else,
 //! and they alone lead to the store: a route that forgets to ask has nothing to answer with.
 
-use super::error::ApiError;
+use super::error::{ApiError, Area};
 use super::exchange::RequestId;
 use super::listener::Peer;
 use crate::domain::account::AccountId;
 use crate::domain::token::TokenDigest;
 use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
+use crate::store::api_tokens::ApiTokenId;
 use crate::store::{By, Store};
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -60,6 +61,8 @@ impl App {
 /// An admin of `account`, by its API token.
 pub(super) struct Admin {
     pub account: AccountId,
+    /// The API token in use.
+    pub token: ApiTokenId,
     pub by: By,
     pub store: Store,
     main: bool,
@@ -75,6 +78,21 @@ pub(super) struct Gateway {
     pub tasks: Tasks,
 }
 
+impl Admin {
+    /// The account to act in: the admin's own, or, for a main account's admin, the sub-account asked for.
+    pub(super) async fn account_or_own(&self, asked: Option<u32>) -> Result<AccountId, ApiError> {
+        match asked.map(AccountId) {
+            None => Ok(self.account),
+            Some(account) if account == self.account => Ok(account),
+            Some(_) if !self.main => Err(ApiError::Forbidden),
+            Some(account) => {
+                let account = self.store.account_under(self.account, account).await;
+                account.map(|account| account.id).map_err(ApiError::of(Area::Accounts))
+            }
+        }
+    }
+}
+
 impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
@@ -85,6 +103,7 @@ impl FromRequestParts<App> for Admin {
         let identity = known.ok_or(ApiError::Forbidden)?;
         Ok(Self {
             account: identity.account,
+            token: identity.token,
             main: identity.main,
             by: By {
                 actor: format!("api-token:{}", identity.token_name),

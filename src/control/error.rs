@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Area {
     LogShippingTokens,
+    ApiTokens,
     Accounts,
     Request,
 }
@@ -24,6 +25,7 @@ impl Area {
     fn name(self) -> &'static str {
         match self {
             Self::LogShippingTokens => "LogShippingTokens",
+            Self::ApiTokens => "ApiTokens",
             Self::Accounts => "Accounts",
             Self::Request => "Request",
         }
@@ -32,6 +34,7 @@ impl Area {
     fn nothing_found(self) -> &'static str {
         match self {
             Self::LogShippingTokens => "There is no such log shipping token",
+            Self::ApiTokens => "There is no such API token",
             Self::Accounts => "There is no such account",
             Self::Request => "Not found",
         }
@@ -193,10 +196,11 @@ fn code_of(refusal: Refusal) -> &'static str {
         Refusal::NameEmpty => "NAME_EMPTY",
         Refusal::NameTooLong => "NAME_TOO_LONG",
         Refusal::NameMalformed => "NAME_MALFORMED",
-        Refusal::TokenNameTaken | Refusal::AccountNameTaken => "NAME_TAKEN",
+        Refusal::TokenNameTaken | Refusal::ApiTokenNameTaken | Refusal::AccountNameTaken => "NAME_TAKEN",
         Refusal::EnabledLimit { .. } => "LIMIT_REACHED",
         Refusal::SoleToken => "SOLE_TOKEN",
         Refusal::LastEnabledToken => "LAST_ENABLED_TOKEN",
+        Refusal::LastApiToken => "LAST_API_TOKEN",
         Refusal::RetentionDays => "RETENTION_DAYS",
         Refusal::Bytes => "BYTES",
     }

@@ -63,14 +63,15 @@ pub async fn bootstrap(store: &Store, bootstrap: Bootstrap) -> Result<Option<Fir
 }
 
 pub(super) fn random_secrets() -> Result<FirstSecrets, getrandom::Error> {
-    Ok(FirstSecrets {
-        shipping_token: random_shipping_token()?,
-        api_token: ApiToken::from_entropy(&entropy()?),
-    })
+    Ok(FirstSecrets { shipping_token: random_shipping_token()?, api_token: random_api_token()? })
 }
 
 pub(super) fn random_shipping_token() -> Result<ShippingToken, getrandom::Error> {
     Ok(ShippingToken::from_entropy(&entropy()?))
+}
+
+pub(super) fn random_api_token() -> Result<ApiToken, getrandom::Error> {
+    Ok(ApiToken::from_entropy(&entropy()?))
 }
 
 fn entropy() -> Result<[u64; 32], getrandom::Error> {

@@ -4,6 +4,7 @@ use super::access::App;
 use super::error::{ApiError, Area};
 use super::exchange::Arrived;
 use crate::domain::account::{AccountId, TokenId};
+use crate::store::api_tokens::ApiTokenId;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -51,6 +52,10 @@ pub(super) struct PathId(Option<u32>);
 impl PathId {
     pub(super) fn token(&self) -> Result<TokenId, ApiError> {
         self.0.map(TokenId).ok_or(ApiError::NotFound(Area::LogShippingTokens))
+    }
+
+    pub(super) fn api_token(&self) -> Result<ApiTokenId, ApiError> {
+        self.0.map(ApiTokenId).ok_or(ApiError::NotFound(Area::ApiTokens))
     }
 
     pub(super) fn account(&self) -> Result<AccountId, ApiError> {

@@ -7,6 +7,7 @@
 
 mod access;
 mod accounts;
+mod api_tokens;
 mod audit;
 mod directory;
 mod error;
@@ -15,6 +16,7 @@ pub mod first_start;
 mod input;
 mod listener;
 mod openapi;
+pub mod operator;
 mod tokens;
 
 #[cfg(test)]
@@ -82,6 +84,8 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(accounts::settings))
         .routes(routes!(accounts::create, accounts::list))
         .routes(routes!(accounts::show, accounts::update))
+        .routes(routes!(api_tokens::create, api_tokens::list))
+        .routes(routes!(api_tokens::delete))
         .routes(routes!(audit::trail))
         .routes(routes!(directory::stream))
         .routes(routes!(openapi::document))

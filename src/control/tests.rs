@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod api_tokens;
 mod connections;
 mod stream;
 mod tokens;

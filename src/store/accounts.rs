@@ -1,5 +1,6 @@
-//! Accounts: a main account, its sub-accounts, and the API tokens that act in them.
+//! Accounts: a main account and its sub-accounts.
 
+use super::api_tokens::insert_api_token;
 use super::rules::{self, Name, Refusal};
 use super::tokens::{Token, insert_token, set_default, token_of};
 use super::write::{Counter, Write};
@@ -7,7 +8,7 @@ use super::{By, Inner, Store, StoreError, number, number_or_none};
 use crate::domain::account::{AccountGrant, AccountId, Durability, Retention};
 use crate::domain::directory::Change;
 use crate::domain::plan::Plan;
-use crate::domain::token::{ApiToken, ShippingToken, TokenDigest};
+use crate::domain::token::{ApiToken, ShippingToken};
 use serde_json::{Value, json};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -51,15 +52,6 @@ pub struct Account {
     pub created_ms: u64,
 }
 
-/// Whom an API token belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiIdentity {
-    pub account: AccountId,
-    /// Whether that is a main account.
-    pub main: bool,
-    pub token_name: String,
-}
-
 /// The secrets that a new account starts with.
 #[derive(Debug, Clone)]
 pub struct FirstSecrets {
@@ -71,23 +63,6 @@ const SELECT: &str = "SELECT a.*, COALESCE(a.plan, p.plan) AS shared_plan FROM a
      LEFT JOIN accounts p ON p.id = a.parent WHERE a.id = $1";
 
 impl Store {
-    /// Whom this API token belongs to, if anybody.
-    pub async fn authenticate(&self, digest: &TokenDigest) -> Result<Option<ApiIdentity>, StoreError> {
-        let row = sqlx::query(
-            "SELECT t.account, t.name, a.parent FROM api_tokens t JOIN accounts a ON a.id = t.account \
-             WHERE t.digest = $1",
-        )
-        .bind(digest.to_hex())
-        .fetch_optional(&self.0.readers)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(Some(ApiIdentity {
-            account: AccountId(number(&row, "account")?),
-            main: row.try_get::<Option<i64>, _>("parent")?.is_none(),
-            token_name: row.try_get("name")?,
-        }))
-    }
-
     /// Makes an empty store's main account with its first tokens; `None` when there are accounts already.
     pub async fn create_first_account(
         &self,
@@ -265,24 +240,8 @@ async fn insert_account(
     let name = Name::parse(FIRST_TOKEN)?;
     let token = insert_token(inner, write, account.id, &name, true, secrets.shipping_token).await?;
     set_default(write, account.id, None, i64::from(token.id.0)).await?;
-    insert_api_token(write, account.id, &secrets.api_token).await?;
+    insert_api_token(write, account.id, &Name::parse(FIRST_API_TOKEN)?, &secrets.api_token).await?;
     Ok(account)
-}
-
-async fn insert_api_token(
-    write: &mut Write<'_>,
-    account: AccountId,
-    token: &ApiToken,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO api_tokens (digest, account, name, created_ms) VALUES ($1, $2, $3, $4)")
-        .bind(token.digest().to_hex())
-        .bind(i64::from(account.0))
-        .bind(FIRST_API_TOKEN)
-        .bind(write.at_ms)
-        .execute(&mut *write.tx)
-        .await?;
-    let after = json!({ "name": FIRST_API_TOKEN });
-    write.audit(account, "api-token.create", format!("api-token:{FIRST_API_TOKEN}"), None, Some(after)).await
 }
 
 async fn save(write: &mut Write<'_>, account: &Account) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@
 //! It knows nothing of HTTP and shows no secret in an error or a log. SQL is written here and nowhere else.
 
 pub mod accounts;
+pub mod api_tokens;
 pub mod audit;
 mod cipher;
 pub mod directory;
@@ -153,13 +154,14 @@ impl Store {
 }
 
 fn migrations() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "start".into(),
-        MigrationType::Simple,
-        include_str!("migrations/0001_start.sql").into_sql_str(),
-        false,
-    )])
+    Migrator::with_migrations(vec![
+        migration(1, "start", include_str!("migrations/0001_start.sql")),
+        migration(2, "api token numbers", include_str!("migrations/0002_api_token_numbers.sql")),
+    ])
+}
+
+fn migration(version: i64, description: &'static str, sql: &'static str) -> Migration {
+    Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
 }
 
 /// Makes the file, readable by its owner alone, and the address of it that the driver reads.

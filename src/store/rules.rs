@@ -29,6 +29,10 @@ pub enum Refusal {
     SoleToken,
     #[error("This is the account's last enabled log shipping token: enable another one first")]
     LastEnabledToken,
+    #[error("The account has another API token with this name")]
+    ApiTokenNameTaken,
+    #[error("This is the account's last API token: create another one first")]
+    LastApiToken,
     #[error("There is another account with this name")]
     AccountNameTaken,
     #[error("retentionDays is between 1 and {RETENTION_DAYS_MAX}")]

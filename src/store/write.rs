@@ -12,6 +12,7 @@ use sqlx::{Row, Transaction};
 pub(super) enum Counter {
     Account,
     Token,
+    ApiToken,
     Audit,
 }
 
@@ -55,6 +56,9 @@ impl<'a> Write<'a> {
                 "UPDATE store SET account_next = account_next + 1 RETURNING account_next AS next"
             }
             Counter::Token => "UPDATE store SET token_next = token_next + 1 RETURNING token_next AS next",
+            Counter::ApiToken => {
+                "UPDATE store SET api_token_next = api_token_next + 1 RETURNING api_token_next AS next"
+            }
             Counter::Audit => "UPDATE store SET audit_next = audit_next + 1 RETURNING audit_next AS next",
         };
         let row = sqlx::query(sql).fetch_one(&mut *self.tx).await?;

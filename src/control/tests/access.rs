@@ -26,7 +26,7 @@ async fn described_routes(running: &Running) -> Vec<(String, String, Option<Stri
 async fn every_route_refuses_strangers() {
     let running = Running::start(Plan::Pro).await;
     let routes = described_routes(&running).await;
-    assert!(routes.len() >= 16, "{routes:#?}");
+    assert!(routes.len() >= 19, "{routes:#?}");
     let forbidden = json!({ "code": 403, "message": "Insufficient privileges" });
     let shipping = running.first.shipping_token.expose().to_owned();
     let api = running.first.api_token.expose().to_owned();

@@ -98,3 +98,32 @@ async fn a_full_disk_refuses_changes_and_recovers() {
     let delta = f.store.changes_after(revision).await.unwrap().unwrap();
     assert_eq!((delta.len(), delta[0].revision), (1, revision + 1));
 }
+
+#[tokio::test]
+async fn a_store_of_the_first_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let url = sqlite_url(options.url.strip_prefix("sqlite://").unwrap()).unwrap();
+    sqlx::any::install_default_drivers();
+    let old = connect(&url, 1).await.unwrap();
+    let first = migration(1, "start", include_str!("../migrations/0001_start.sql"));
+    Migrator::with_migrations(vec![first]).run(&old).await.unwrap();
+    let check = Cipher::new(&options.key.existing().unwrap()).check_value();
+    let rows = format!(
+        "INSERT INTO store VALUES (1, 'id', '{check}', 5, 1, 1001, 1000001, 9);
+         INSERT INTO accounts (id, name, plan, retention_days, created_ms) VALUES (1000, 'main', 'pro', 7, 1);
+         INSERT INTO api_tokens VALUES ('{}', 1000, 'older', 1), ('{}', 1000, 'newer', 2)",
+        TokenDigest::of("older").to_hex(),
+        TokenDigest::of("newer").to_hex(),
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(&old).await.unwrap();
+    old.close().await;
+    let store = Store::open(options, Clock::manual(3)).await.unwrap();
+    let account = AccountId(1_000);
+    store.create_api_token(account, "newest", &secrets(3).api_token, &By::default()).await.unwrap();
+    let tokens = store.api_tokens(account).await.unwrap();
+    let tokens: Vec<_> = tokens.iter().map(|token| (token.id.0, token.name.as_str())).collect();
+    assert_eq!(tokens, [(1, "older"), (2, "newer"), (3, "newest")]);
+    let identity = store.authenticate(&TokenDigest::of("newer")).await.unwrap().unwrap();
+    assert_eq!((identity.token.0, identity.token_name.as_str()), (2, "newer"));
+}

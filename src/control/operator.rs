@@ -1,0 +1,42 @@
+//! What only an operator can do, who has the machine: it goes to the store itself, whether the API runs or not, and into
+//! the audit trail as `operator`.
+
+use super::first_start::random_api_token;
+use crate::domain::token::ApiToken;
+use crate::store::rules::Refusal;
+use crate::store::{By, Store, StoreError};
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    #[error("there is no account yet: the first start makes it")]
+    NoAccount,
+    #[error("the operating system gives no random numbers")]
+    Random(#[from] getrandom::Error),
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("the store cannot be changed")]
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for OperatorError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(refusal) => Self::Refused(refusal),
+            StoreError::NotFound => Self::NoAccount,
+            fault @ (StoreError::Database(_) | StoreError::Damaged(_)) => Self::Store(fault),
+        }
+    }
+}
+
+/// Gives the main account a new API token named `name`, to be shown once. One that had the name opens nothing any more;
+/// others stay as they are.
+pub async fn reset_api_token(store: &Store, name: &str) -> Result<ApiToken, OperatorError> {
+    let secret = random_api_token()?;
+    store.reset_api_token(name, &secret, &operator()).await?;
+    Ok(secret)
+}
+
+fn operator() -> By {
+    By { actor: "operator".to_owned(), ..By::default() }
+}
