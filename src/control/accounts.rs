@@ -3,12 +3,12 @@
 use super::access::{Admin, MainAdmin};
 use super::error::{ApiError, Area, ErrorBody};
 use super::first_start::{RETENTION_DAYS_DEFAULT, random_secrets};
-use super::input::{Body, PathId, nullable};
+use super::input::{Body, PathId, nullable, refuse};
 use super::tokens::{TokenObject, epoch_seconds};
 use crate::domain::account::{Durability, Retention};
 use crate::store::accounts::{Account, AccountSettings, AccountUpdate};
 use axum::Json;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 #[derive(Serialize, ToSchema)]
@@ -141,7 +141,7 @@ pub(super) async fn settings(admin: Admin) -> Result<Json<Settings>, ApiError> {
 }
 
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewAccount {
     /// Unique among the main account and its sub-accounts, at most 100 characters.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
@@ -158,6 +158,14 @@ pub(super) struct NewAccount {
     ingest_bytes_per_second_max: Option<u64>,
     #[serde(default)]
     durability: Option<DurabilityName>,
+    #[serde(default, rename = "plan", deserialize_with = "set_by_operator")]
+    #[schema(ignore)]
+    _plan: (),
+}
+
+/// Who asks for another plan learns who can give it.
+fn set_by_operator<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    refuse(deserializer, "the plan is set by the operator of this server: shipgate set-plan")
 }
 
 #[derive(Serialize, ToSchema)]
@@ -178,7 +186,7 @@ pub(super) struct CreatedAccount {
     request_body = NewAccount,
     responses(
         (status = 200, description = "Created, with an enabled token named `default`", body = CreatedAccount),
-        (status = 400, description = "The name is empty or taken, or a bound is not possible", body = ErrorBody),
+        (status = 400, description = "The name is empty or taken, a bound is not possible, or a field is unknown", body = ErrorBody),
         (status = 403, description = "Not an API token of a main account", body = ErrorBody),
     )
 )]
@@ -237,7 +245,7 @@ pub(super) async fn show(MainAdmin(admin): MainAdmin, id: PathId) -> Result<Json
 
 /// Missing fields are left as they are; `null` takes a bound away.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct AccountChange {
     #[serde(default)]
     #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
@@ -254,6 +262,9 @@ pub(super) struct AccountChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<DurabilityName>)]
     durability: Option<Option<DurabilityName>>,
+    #[serde(default, rename = "plan", deserialize_with = "set_by_operator")]
+    #[schema(ignore)]
+    _plan: (),
 }
 
 /// Change the main account or a sub-account.
@@ -264,7 +275,7 @@ pub(super) struct AccountChange {
     request_body = AccountChange,
     responses(
         (status = 200, description = "The account", body = AccountObject),
-        (status = 400, description = "The name is empty or taken, or a bound is not possible", body = ErrorBody),
+        (status = 400, description = "The name is empty or taken, a bound is not possible, or a field is unknown", body = ErrorBody),
         (status = 403, description = "Not an API token of a main account", body = ErrorBody),
         (status = 404, description = "Neither the main account nor a sub-account of it", body = ErrorBody),
     )
@@ -281,6 +292,13 @@ pub(super) async fn update(
         durability: change.durability.map(|durability| durability.map(Into::into)),
         rate_bytes_max: change.ingest_bytes_per_second_max,
     };
+    if update == AccountUpdate::default() {
+        return Err(ApiError::Malformed(
+            "Nothing to change: an account's fields are accountName, retentionDays, retentionBytesMax, \
+             ingestBytesPerSecondMax and durability"
+                .to_owned(),
+        ));
+    }
     let account = admin.store.update_account(admin.account, id.account()?, update, &admin.by).await;
     account.map(|account| Json(account.into())).map_err(ApiError::of(Area::Accounts))
 }

@@ -14,6 +14,7 @@ const LIMIT_MAX: u32 = 1_000;
 const LIMIT_DEFAULT: u32 = 50;
 
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Stretch {
     /// How many entries: between 1 and 1000, 50 unless it says otherwise.
@@ -83,7 +84,7 @@ impl From<AuditEntry> for Entry {
     params(Stretch),
     responses(
         (status = 200, description = "One page", body = Trail),
-        (status = 400, description = "The limit is out of bounds, or the cursor is none", body = ErrorBody),
+        (status = 400, description = "The limit is out of bounds, the cursor is none, or a parameter is unknown", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
 )]

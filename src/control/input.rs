@@ -7,8 +7,12 @@ use crate::domain::account::{AccountId, TokenId};
 use crate::store::api_tokens::ApiTokenId;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{Object, OneOf, Schema, Type};
 
@@ -20,15 +24,54 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Body<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
         match parts.extensions.get::<Arrived>() {
-            // Else an array of the fields' values would do as well.
-            Some(Arrived::Whole(bytes)) if !bytes.trim_ascii_start().starts_with(b"{") => {
-                Err(ApiError::Malformed("The body is not a JSON object".to_owned()))
-            }
-            Some(Arrived::Whole(bytes)) => serde_json::from_slice(bytes).map(Self).map_err(|error| {
-                ApiError::Malformed(format!("The body is not what this call takes: {error}"))
-            }),
+            Some(Arrived::Whole(bytes)) => match serde_json::from_slice(bytes) {
+                Ok(JsonObject(body)) => Ok(Self(body)),
+                Err(error) => {
+                    Err(ApiError::Malformed(format!("The body is not what this call takes: {error}")))
+                }
+            },
             Some(Arrived::TooLarge { bytes_max }) => Err(ApiError::TooLarge { bytes_max: *bytes_max }),
             Some(Arrived::Late) | None => Err(ApiError::Late),
+        }
+    }
+}
+
+/// A JSON object: of a type that serde would also take as an array of its fields' values.
+pub(super) struct JsonObject<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+/// Fields that a call does not know and, because published clients send some, overlooks. What has nothing but those
+/// was misspelt.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Others(BTreeMap<String, IgnoredAny>);
+
+impl Others {
+    /// Refuses them when no field was `known`, and says which there are.
+    pub(super) fn beside(&self, known: bool, fields: &str) -> Result<(), ApiError> {
+        match self.0.keys().next() {
+            Some(other) if !known => {
+                Err(ApiError::Malformed(format!("Unknown field {other:?}: there are {fields}")))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -110,4 +153,10 @@ where
     D: Deserializer<'de>,
 {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// Of a field that cannot be set here: says `why`, whatever was sent.
+pub(super) fn refuse<'de, D: Deserializer<'de>>(deserializer: D, why: &str) -> Result<(), D::Error> {
+    IgnoredAny::deserialize(deserializer)?;
+    Err(serde::de::Error::custom(why))
 }

@@ -2,7 +2,9 @@
 //! the audit trail as `operator`.
 
 use super::first_start::random_api_token;
+use crate::domain::plan::Plan;
 use crate::domain::token::ApiToken;
+use crate::store::plans::PlanError;
 use crate::store::rules::Refusal;
 use crate::store::{By, Store, StoreError};
 
@@ -15,6 +17,8 @@ pub enum OperatorError {
     Random(#[from] getrandom::Error),
     #[error("{0}")]
     Refused(Refusal),
+    #[error(transparent)]
+    Plan(PlanError),
     #[error("the store cannot be changed")]
     Store(#[source] StoreError),
 }
@@ -29,12 +33,27 @@ impl From<StoreError> for OperatorError {
     }
 }
 
+impl From<PlanError> for OperatorError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Store(error) => error.into(),
+            refused @ PlanError::TooManyEnabled { .. } => Self::Plan(refused),
+        }
+    }
+}
+
 /// Gives the main account a new API token named `name`, to be shown once. One that had the name opens nothing any more;
 /// others stay as they are.
 pub async fn reset_api_token(store: &Store, name: &str) -> Result<ApiToken, OperatorError> {
     let secret = random_api_token()?;
     store.reset_api_token(name, &secret, &operator()).await?;
     Ok(secret)
+}
+
+/// Gives the main account, and with it its sub-accounts, another plan, and returns the one it had. A plan that allows
+/// fewer enabled tokens than some account has is refused. A running API obeys the new plan at once.
+pub async fn set_plan(store: &Store, plan: Plan) -> Result<Plan, OperatorError> {
+    Ok(store.set_plan(plan, &operator()).await?)
 }
 
 fn operator() -> By {

@@ -3,7 +3,7 @@
 use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
 use super::first_start::random_shipping_token;
-use super::input::{Body, Flag, PathId, flag};
+use super::input::{Body, Flag, JsonObject, Others, PathId, flag};
 use crate::store::tokens::{SortField, Token, TokenSearch};
 use axum::Json;
 use axum::http::StatusCode;
@@ -121,7 +121,7 @@ pub(super) struct TokenUpdate {
     request_body = TokenUpdate,
     responses(
         (status = 200, description = "The token", body = TokenObject),
-        (status = 400, description = "It is the last enabled token, the plan's limit is reached, or the name is empty or taken", body = ErrorBody),
+        (status = 400, description = "Neither field is there, it is the last enabled token, the plan's limit is reached, or the name is empty or taken", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
         (status = 404, description = "The account has no such token", body = ErrorBody),
     )
@@ -132,6 +132,11 @@ pub(super) async fn update(
     Body(update): Body<TokenUpdate>,
 ) -> Result<Json<TokenObject>, ApiError> {
     let enabled = update.enabled.map(|flag| flag.0);
+    if update.name.is_none() && enabled.is_none() {
+        return Err(ApiError::Malformed(
+            "Nothing to change: a token's fields are name and enabled".to_owned(),
+        ));
+    }
     let token = admin
         .store
         .update_token(admin.account, id.token()?, update.name.as_deref(), enabled, &admin.by)
@@ -182,12 +187,18 @@ pub(super) async fn limits(admin: Admin) -> Result<Json<Limits>, ApiError> {
 #[derive(Default, Deserialize, ToSchema)]
 pub(super) struct Search {
     #[serde(default)]
-    filter: Option<Filter>,
+    #[schema(value_type = Option<Filter>)]
+    filter: Option<JsonObject<Filter>>,
     /// The first field decides, the next break ties; oldest first when missing.
     #[serde(default)]
-    sort: Option<Vec<Sort>>,
+    #[schema(value_type = Option<Vec<Sort>>)]
+    sort: Option<Vec<JsonObject<Sort>>>,
     #[serde(default)]
-    pagination: Option<Page>,
+    #[schema(value_type = Option<Page>)]
+    pagination: Option<JsonObject<AskedPage>>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: Others,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -196,6 +207,9 @@ struct Filter {
     #[serde(default)]
     #[schema(schema_with = flag)]
     enabled: Option<Flag>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: Others,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -214,8 +228,8 @@ enum Field {
     Name,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct Page {
     /// From 1.
     #[schema(minimum = 1)]
@@ -224,9 +238,30 @@ struct Page {
     page_size: u32,
 }
 
-impl Default for Page {
-    fn default() -> Self {
-        Self { page_number: 1, page_size: PAGE_SIZE_DEFAULT }
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AskedPage {
+    page_number: Option<u32>,
+    page_size: Option<u32>,
+    #[serde(flatten)]
+    others: Others,
+}
+
+impl AskedPage {
+    fn parse(self) -> Result<Page, ApiError> {
+        let known = self.page_number.is_some() || self.page_size.is_some();
+        self.others.beside(known, "pageNumber and pageSize")?;
+        let page = Page {
+            page_number: self.page_number.unwrap_or(1),
+            page_size: self.page_size.unwrap_or(PAGE_SIZE_DEFAULT),
+        };
+        if page.page_number < 1 {
+            return Err(ApiError::Malformed("pageNumber begins at 1".to_owned()));
+        }
+        if !(1..=PAGE_SIZE_MAX).contains(&page.page_size) {
+            return Err(ApiError::Malformed(format!("pageSize is between 1 and {PAGE_SIZE_MAX}")));
+        }
+        Ok(page)
     }
 }
 
@@ -250,8 +285,8 @@ pub(super) struct Found {
     )
 )]
 pub(super) async fn search(admin: Admin, Body(search): Body<Search>) -> Result<Json<Found>, ApiError> {
-    let page = search.pagination.unwrap_or_default();
-    let found = admin.store.search_tokens(admin.account, &search.parse(page)?).await;
+    let (search, page) = search.parse()?;
+    let found = admin.store.search_tokens(admin.account, &search).await;
     let found = found.map_err(ApiError::of(Area::LogShippingTokens))?;
     Ok(Json(Found {
         total: found.total,
@@ -261,25 +296,30 @@ pub(super) async fn search(admin: Admin, Body(search): Body<Search>) -> Result<J
 }
 
 impl Search {
-    fn parse(self, page: Page) -> Result<TokenSearch, ApiError> {
-        if page.page_number < 1 {
-            return Err(ApiError::Malformed("pageNumber begins at 1".to_owned()));
-        }
-        if !(1..=PAGE_SIZE_MAX).contains(&page.page_size) {
-            return Err(ApiError::Malformed(format!("pageSize is between 1 and {PAGE_SIZE_MAX}")));
-        }
-        let sort = self.sort.into_iter().flatten().map(|sort| {
+    fn parse(self) -> Result<(TokenSearch, Page), ApiError> {
+        let known = self.filter.is_some() || self.sort.is_some() || self.pagination.is_some();
+        self.others.beside(known, "filter, sort and pagination")?;
+        let enabled = match self.filter {
+            None => None,
+            Some(JsonObject(filter)) => {
+                filter.others.beside(filter.enabled.is_some(), "enabled")?;
+                filter.enabled.map(|flag| flag.0)
+            }
+        };
+        let page = self.pagination.map_or_else(AskedPage::default, |page| page.0).parse()?;
+        let sort = self.sort.into_iter().flatten().map(|JsonObject(sort)| {
             let field = match sort.field {
                 Field::CreatedAt => SortField::CreatedAt,
                 Field::Name => SortField::Name,
             };
             (field, sort.descending.is_some_and(|flag| flag.0))
         });
-        Ok(TokenSearch {
-            enabled: self.filter.and_then(|filter| filter.enabled).map(|flag| flag.0),
+        let search = TokenSearch {
+            enabled,
             sort: sort.collect(),
             offset: u64::from(page.page_number - 1) * u64::from(page.page_size),
             limit: page.page_size,
-        })
+        };
+        Ok((search, page))
     }
 }

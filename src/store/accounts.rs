@@ -30,7 +30,7 @@ pub struct AccountSettings {
 }
 
 /// Settings to change; `None` leaves as it is, `Some(None)` clears.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccountUpdate {
     pub name: Option<String>,
     pub retention_days: Option<u32>,

@@ -13,6 +13,7 @@ pub mod audit;
 mod cipher;
 pub mod directory;
 pub mod key;
+pub mod plans;
 pub mod rules;
 pub mod tokens;
 mod write;

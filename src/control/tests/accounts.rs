@@ -1,6 +1,7 @@
 //! Accounts, the audit trail, and the first start.
 
 use super::*;
+use crate::control::operator::set_plan;
 use crate::domain::token::{ApiToken, ShippingToken};
 use serde_json::json;
 
@@ -161,4 +162,53 @@ async fn the_first_start_takes_given_secrets() {
     let settings = running.with("a-given-api-token").get("/v1/account-management/settings").await.json;
     assert_eq!(settings["defaultToken"]["token"], "a-given-shipping-token");
     assert_eq!((&settings["accountName"], &settings["plan"]), (&"acme".into(), &"enterprise".into()));
+}
+
+#[tokio::test]
+async fn unknown_fields_are_refused_by_name_and_the_plan_with_a_reason() {
+    let running = Running::start(Plan::Pro).await;
+    let admin = running.admin();
+    let main = format!("{ACCOUNTS}/1000");
+    for (method, path, body, told) in [
+        ("POST", ACCOUNTS, r#"{"accountName":"a","retention":3}"#, "`retention`"),
+        ("PUT", &main, r#"{"retentionDays":3,"accountname":"x"}"#, "`accountname`"),
+        ("POST", ACCOUNTS, r#"{"accountName":"a","plan":"pro"}"#, "set by the operator"),
+        ("PUT", &main, r#"{"plan":{"name":"enterprise"}}"#, "set by the operator"),
+        ("PUT", &main, "{}", "accountName, retentionDays"),
+        ("GET", "/v1/audit-trail?limt=1", "", "`limt`"),
+    ] {
+        let refused = admin.send(method, path, body).await;
+        assert_eq!((refused.status, refused.code()), (400, "Request/MALFORMED"), "{method} {body}");
+        assert!(refused.json["message"].as_str().unwrap().contains(told), "{body}: {refused:?}");
+    }
+    let shown = admin.get(&main).await.json;
+    assert_eq!((&shown["retentionDays"], &shown["plan"]), (&7.into(), &"pro".into()));
+    assert_eq!(admin.get(ACCOUNTS).await.json.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_operator_sets_the_plan_and_every_account_fits_into_it() {
+    let running = Running::start(Plan::Community).await;
+    let admin = running.admin();
+    let sub = admin.post(ACCOUNTS, r#"{"accountName":"team"}"#).await;
+    let sub = running.with(sub.json["apiToken"].as_str().unwrap());
+    assert_eq!(set_plan(&running.store, Plan::Enterprise).await.unwrap(), Plan::Community);
+    assert_eq!(sub.get(&format!("{TOKENS}/limits")).await.json["maxAllowedTokens"], 15);
+    let second = sub.create("second").await;
+    let refused = set_plan(&running.store, Plan::Community).await.unwrap_err().to_string();
+    assert!(refused.contains(r#"1001 "team" (2)"#) && !refused.contains("1000"), "{refused}");
+    assert_eq!(set_plan(&running.store, Plan::Pro).await.unwrap(), Plan::Enterprise);
+    sub.put(&second, r#"{"enabled":false}"#).await;
+    assert_eq!(set_plan(&running.store, Plan::Community).await.unwrap(), Plan::Pro);
+    assert_eq!(
+        set_plan(&running.store, Plan::Community).await.unwrap(),
+        Plan::Community,
+        "no change, no entry"
+    );
+    let newest = &admin.get("/v1/audit-trail?limit=1").await.json["entries"][0];
+    assert_eq!((&newest["action"], &newest["actor"]), (&"account.plan".into(), &"operator".into()));
+    assert_eq!(
+        (&newest["before"], &newest["after"]),
+        (&json!({ "plan": "pro" }), &json!({ "plan": "community" }))
+    );
 }

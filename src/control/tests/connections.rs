@@ -55,7 +55,7 @@ async fn a_connection_outlives_every_refusal() {
     let huge = vec![b'x'; 4 << 20];
     for (head, body, status) in [
         ("GET /v1/log-shipping/tokens/123", &b"{}"[..], 404),
-        ("PUT /v1/log-shipping/tokens/123", b"{}", 404),
+        ("PUT /v1/log-shipping/tokens/123", b"{\"name\":\"n\"}", 404),
         ("POST /nowhere", &large, 404),
         ("POST /v1/log-shipping/tokens", &large, 413),
         ("POST /v1/log-shipping/tokens", &huge, 413),

@@ -245,3 +245,35 @@ async fn parallel_admins_get_answers_and_never_too_many_tokens() {
         admins.join_all().await;
     }
 }
+
+#[tokio::test]
+async fn a_misspelt_field_is_not_a_200_that_does_nothing() {
+    let running = Running::start(Plan::Pro).await;
+    let admin = running.admin();
+    let token = admin.create("spare").await;
+    let search = format!("{TOKENS}/search");
+    for (method, path, body, told) in [
+        ("PUT", &token, r#"{"enable":false}"#, "name and enabled"),
+        ("PUT", &token, "{}", "name and enabled"),
+        ("PUT", &token, r#"{"name":null,"Enabled":false}"#, "name and enabled"),
+        ("POST", &search, r#"{"filters":{"enabled":true}}"#, "filter, sort and pagination"),
+        ("POST", &search, r#"{"filter":{"enable":true}}"#, "enabled"),
+        ("POST", &search, r#"{"pagination":{"page":2}}"#, "pageNumber and pageSize"),
+        ("POST", &search, r#"{"filter":[true]}"#, "expected a JSON object"),
+        ("POST", &search, r#"{"sort":[["name",true]]}"#, "expected a JSON object"),
+        ("POST", &search, r#"{"pagination":[2,1]}"#, "expected a JSON object"),
+        ("POST", &search, "[]", "expected a JSON object"),
+    ] {
+        let refused = admin.send(method, path, body).await;
+        assert_eq!((refused.status, refused.code()), (400, "Request/MALFORMED"), "{method} {body}");
+        assert!(refused.json["message"].as_str().unwrap().contains(told), "{body}: {refused:?}");
+    }
+    // What published clients send beside what is known.
+    for (method, path, body) in [
+        ("PUT", &token, r#"{"enabled":false,"id":7,"token":"x"}"#),
+        ("POST", &search, r#"{"filter":{"enabled":true,"x":1},"pagination":{"pageSize":5,"y":[]},"z":{}}"#),
+        ("POST", &search, "{}"),
+    ] {
+        assert_eq!(admin.send(method, path, body).await.status, 200, "{method} {body}");
+    }
+}
