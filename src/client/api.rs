@@ -57,6 +57,10 @@ impl Api {
         ClientError::NotShipgate(self.url.clone())
     }
 
+    pub(super) fn wrong_api_token(&self) -> ClientError {
+        ClientError::WrongApiToken(self.url.clone())
+    }
+
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Value, ClientError> {
         let request = Request::builder()
             .method(method)
@@ -81,14 +85,10 @@ impl Api {
         if status.is_success() {
             return Ok(answer);
         }
-        let message = answer["message"].as_str().ok_or_else(|| self.not_shipgate())?;
-        if status.as_u16() == 403 {
-            return Err(ClientError::Forbidden);
-        }
-        let request_id = answer["requestId"].as_str().filter(|_| status.is_server_error());
-        Err(ClientError::Refused(match request_id {
-            Some(id) => format!("{message} (requestId {id})"),
-            None => message.to_owned(),
-        }))
+        Err(match &answer["message"] {
+            Value::String(_) if status.as_u16() == 403 => ClientError::Forbidden,
+            Value::String(_) => ClientError::Refused(answer),
+            _ => self.not_shipgate(),
+        })
     }
 }

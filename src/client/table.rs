@@ -4,6 +4,8 @@ use crate::domain::timestamp::rfc3339_millis;
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
+const SHOWN_ONCE: &str = "Keep the API token: it is not shown again.";
+
 /// One token, or an array of them.
 pub(super) fn tokens(answer: &Value) -> String {
     let header = ["ID", "NAME", "ENABLED", "TOKEN", "CREATED", "CREATED BY"];
@@ -34,13 +36,68 @@ pub(super) fn accounts(answer: &Value) -> String {
     })
 }
 
+/// One account: a line a setting.
+pub(super) fn account(account: &Value) -> String {
+    let bytes = |key: &str, unit: &str| match &account[key] {
+        Value::Null => "no bound".to_owned(),
+        bytes => format!("{bytes} {unit}"),
+    };
+    let durability = match &account["durability"] {
+        Value::Null => "as the gateway is configured".to_owned(),
+        durability => text(durability),
+    };
+    let default = &account["defaultToken"];
+    let mut lines = vec![
+        ("id", text(&account["accountId"])),
+        ("name", text(&account["accountName"])),
+        ("parent", text(&account["parentAccountId"])),
+        ("plan", text(&account["plan"])),
+        ("retention", format!("{} days", text(&account["retentionDays"]))),
+        ("retention size", bytes("retentionBytesMax", "bytes")),
+        ("rate", bytes("ingestBytesPerSecondMax", "bytes a second")),
+        ("durability", durability),
+        ("created", instant(&account["createdAt"])),
+    ];
+    if default.is_object() {
+        lines.push(("default token", format!("{} {}", default["id"], default["name"])));
+    }
+    let lines: Vec<_> = lines.iter().map(|(name, value)| format!("{name:<16}{value}")).collect();
+    lines.join("\n")
+}
+
+/// One API token, or an array of them.
+pub(super) fn api_tokens(answer: &Value) -> String {
+    table(&["ID", "NAME", "CREATED", "IN USE"], answer, |token| {
+        let in_use = if token["inUse"] == true { "by this command" } else { "-" };
+        vec![text(&token["id"]), text(&token["name"]), instant(&token["createdAt"]), in_use.to_owned()]
+    })
+}
+
+/// A new API token with its secret.
+pub(super) fn created_api_token(answer: &Value) -> String {
+    let header = ["ID", "NAME", "API TOKEN"];
+    let table = table(&header, answer, |token| ["id", "name", "token"].map(|key| text(&token[key])).to_vec());
+    format!("{table}\n{SHOWN_ONCE}")
+}
+
+/// Entries of the audit trail.
+pub(super) fn changes(entries: &Value) -> String {
+    let header = ["TIME", "ACCOUNT", "ACTOR", "FROM", "ACTION", "SUBJECT", "BEFORE", "AFTER"];
+    table(&header, entries, |entry| {
+        let mut row = vec![instant(&entry["at"])];
+        let keys = ["accountId", "actor", "sourceAddress", "action", "subject", "before", "after"];
+        row.extend(keys.map(|key| text(&entry[key])));
+        row
+    })
+}
+
 /// A new account's secrets.
 pub(super) fn created_account(answer: &Value) -> String {
     let header = ["ID", "SHIPPING TOKEN", "API TOKEN"];
     let table = table(&header, answer, |account| {
         ["accountId", "accountToken", "apiToken"].map(|key| text(&account[key])).to_vec()
     });
-    format!("{table}\nKeep the API token: it is not shown again.")
+    format!("{table}\n{SHOWN_ONCE}")
 }
 
 fn table(header: &[&str], answer: &Value, row: impl Fn(&Value) -> Vec<String>) -> String {
@@ -56,7 +113,7 @@ fn table(header: &[&str], answer: &Value, row: impl Fn(&Value) -> Vec<String>) -
     lines.join("\n")
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),

@@ -58,11 +58,11 @@ impl Server {
         Self { _folder: folder, _shutdown: shutdown, url: format!("http://{address}/"), first }
     }
 
-    async fn run(&self, line: &[&str]) -> Result<String, ClientError> {
+    async fn run(&self, line: &[&str]) -> Result<String, Failure> {
         self.run_with(line, self.first.api_token.expose()).await
     }
 
-    async fn run_with(&self, line: &[&str], api_token: &str) -> Result<String, ClientError> {
+    async fn run_with(&self, line: &[&str], api_token: &str) -> Result<String, Failure> {
         let flags = ["--url", &self.url, "--api-token", api_token];
         run(parse(&[line, &flags].concat()).unwrap()).await
     }
@@ -73,7 +73,7 @@ impl Server {
     }
 }
 
-fn told(answer: Result<String, ClientError>) -> (u8, String) {
+fn told(answer: Result<String, Failure>) -> (u8, String) {
     let error = answer.unwrap_err();
     (error.exit_code(), error.to_string())
 }
@@ -106,7 +106,10 @@ async fn accounts_are_created_and_listed() {
     let printed = server.run(&["account", "list"]).await.unwrap();
     assert!(printed.contains("team") && printed.contains("30 days"), "{printed}");
     let (code, text) = told(server.run_with(&["account", "list"], sub).await);
-    assert!(code == 1 && text.contains("main account's"), "{text}");
+    assert!(
+        code == 1 && text.contains("one of the sub-account \"team\": this needs one of its main account"),
+        "{text}"
+    );
     let printed = server.run(&["account", "create", "crew"]).await.unwrap();
     assert!(printed.contains("not shown again"), "{printed}");
 }
@@ -118,14 +121,14 @@ async fn refusals_say_why() {
         (&["token", "delete", "default"][..], "only log shipping token"),
         (&["token", "create", "default"], "another log shipping token with this name"),
         (&["token", "create", " "], "must not be empty"),
-        (&["token", "disable", "nobody"], "no log shipping token with the id or name nobody"),
+        (&["token", "disable", "nobody"], "no log shipping token of the account with the id or name nobody"),
         (&["account", "create", "main"], "another account with this name"),
     ] {
         let (code, text) = told(server.run(line).await);
         assert!(code == 1 && text.contains(part), "{line:?}: {text}");
     }
     let (code, text) = told(server.run_with(&["token", "list"], "wrong-wrong-wrong-wrong").await);
-    assert!(code == 1 && text.contains("not accepted") && !text.contains("wrong-wrong"), "{text}");
+    assert!(code == 1 && text.contains("the API token is wrong") && !text.contains("wrong-wrong"), "{text}");
 }
 
 #[tokio::test]
@@ -168,4 +171,104 @@ fn commands_are_checked_and_show_no_secret() {
     }
     let command = parse(&["token", "--api-token", "abcdefghijklmnop", "list"]).unwrap();
     assert!(!format!("{command:?}").contains("abcdefghijklmnop"));
+}
+
+#[tokio::test]
+async fn a_change_says_in_words_what_it_did() {
+    let server = Server::start().await;
+    server.run(&["token", "create", "apac prod"]).await.unwrap();
+    server.run(&["token", "create", "spare"]).await.unwrap();
+    for (line, told) in [
+        (&["token", "limits"][..], "3 of at most 15 enabled"),
+        (&["token", "rename", "spare", "emea"], "renamed: 1000002 \"spare\" is now \"emea\""),
+        (&["token", "disable", "emea"], "disabled: 1000002 \"emea\""),
+        (&["token", "enable", "emea"], "enabled: 1000002 \"emea\""),
+        (
+            &["token", "disable", "default"],
+            "disabled: 1000000 \"default\"\nthe account's default token is now 1000001 \"apac prod\"",
+        ),
+        (&["token", "delete", "default"], "deleted: 1000000 \"default\""),
+        (
+            &["token", "delete", "1000001"],
+            "deleted: 1000001 \"apac prod\"\nthe account's default token is now 1000002 \"emea\"",
+        ),
+    ] {
+        assert_eq!(server.run(line).await.unwrap(), told, "{line:?}");
+    }
+    let shown = server.run(&["token", "show", "emea"]).await.unwrap();
+    assert!(shown.starts_with("ID ") && shown.contains("1000002  emea"), "{shown}");
+}
+
+#[tokio::test]
+async fn accounts_are_shown_and_changed_with_all_their_settings() {
+    let server = Server::start().await;
+    let line = "account create team --retention-days 3 --rate-bytes 1000 --durability written";
+    server.run(&line.split(' ').collect::<Vec<_>>()).await.unwrap();
+    let shown = server.run(&["account", "show", "team"]).await.unwrap();
+    assert!(shown.contains("1000 bytes a second") && shown.contains("durability      written"), "{shown}");
+    let line = "account update 1001 --name crew --retention-bytes 5000 --rate-bytes none --durability none";
+    let updated = server.json(&line.split(' ').collect::<Vec<_>>()).await;
+    let got = ["accountName", "retentionDays", "retentionBytesMax", "ingestBytesPerSecondMax", "durability"]
+        .map(|key| updated[key].clone());
+    assert_eq!(got, ["crew".into(), 3.into(), 5_000.into(), Value::Null, Value::Null]);
+    let own = server.run(&["account", "show"]).await.unwrap();
+    assert!(own.contains("plan            pro") && own.ends_with("1000000 \"default\""), "{own}");
+    let (code, text) = told(server.run(&["account", "update", "crew"]).await);
+    assert!(code == 2 && text.contains("nothing to change"), "{text}");
+    let (code, text) = told(server.run(&["account", "show", "team"]).await);
+    assert!(code == 1 && text.contains("`shipgate account list`"), "{text}");
+}
+
+#[tokio::test]
+async fn api_tokens_are_replaced_from_the_command_line() {
+    let server = Server::start().await;
+    let created = server.json(&["api-token", "create", "ci"]).await;
+    let fresh = created["token"].as_str().unwrap();
+    let list = server.run_with(&["api-token", "list"], fresh).await.unwrap();
+    assert!(list.lines().nth(2).unwrap().ends_with("by this command"), "{list}");
+    let deleted = server.run_with(&["api-token", "delete", "admin"], fresh).await.unwrap();
+    assert_eq!(deleted, "deleted: 1 \"admin\"");
+    let (_, text) = told(server.run(&["token", "list"]).await);
+    assert!(text.contains("the API token is wrong") && text.contains("reset-api-token"), "{text}");
+    let (_, text) = told(server.run_with(&["api-token", "delete", "ci"], fresh).await);
+    assert!(text.contains("last API token"), "{text}");
+    server.run_with(&["account", "create", "team"], fresh).await.unwrap();
+    let printed = server.run_with(&["api-token", "create", "x", "--account", "1001"], fresh).await.unwrap();
+    assert!(printed.contains("not shown again"), "{printed}");
+    let audit = server.run_with(&["audit", "--limit", "1"], fresh).await.unwrap();
+    assert_eq!(audit.lines().count(), 2, "{audit}");
+    assert!(
+        audit.contains("api-token:ci") && audit.contains("1001") && audit.contains("127.0.0.1"),
+        "{audit}"
+    );
+}
+
+#[tokio::test]
+async fn errors_are_json_when_json_is_asked_for() {
+    let server = Server::start().await;
+    let line = async |line: &[&str]| server.run(line).await.unwrap_err().line();
+    let json = async |words: &[&str]| -> Value { serde_json::from_str(&line(words).await).unwrap() };
+    let refused = json(&["token", "create", "default", "--json"]).await;
+    assert_eq!(
+        (&refused["code"], &refused["errorCode"]),
+        (&400.into(), &"LogShippingTokens/NAME_TAKEN".into())
+    );
+    let missing = json(&["token", "show", "nobody", "--json"]).await;
+    assert!(missing["message"].as_str().unwrap().contains("nobody"), "{missing}");
+    assert!(line(&["token", "show", "nobody"]).await.starts_with("shipgate: there is no"));
+}
+
+#[test]
+fn every_argument_is_explained() {
+    use clap::CommandFactory;
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
+            assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+        }
+        for command in command.get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            check(command);
+        }
+    }
+    check(&Line::command());
 }

@@ -1,0 +1,96 @@
+//! Why a command did not succeed, and what to do about it.
+
+use serde_json::{Value, json};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("no API token: set SHIPGATE_API_TOKEN (the first start of the server printed it)")]
+    NoApiToken,
+    #[error("the API token has characters that no API token has")]
+    MalformedApiToken,
+    #[error("{0} is not an address such as http://127.0.0.1:8072")]
+    MalformedUrl(String),
+    #[error("https is not supported yet: reach {0} by http on its own machine, or through a tunnel")]
+    Https(String),
+    #[error(
+        "no control plane answers at {url}: is it running, and is that the address it listens on? \
+         (set SHIPGATE_URL or --url)"
+    )]
+    Unreachable { url: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("{0} took too long to answer: the change may or may not have happened, list to see")]
+    TimedOut(String),
+    #[error("{0} answers, but not as a Shipgate control plane does: is that its API's address?")]
+    NotShipgate(String),
+    /// Before it is known which of the next two it is.
+    #[error("the API token is not accepted")]
+    Forbidden,
+    #[error(
+        "the API token is wrong: no account at {0} has it (check SHIPGATE_API_TOKEN; `shipgate reset-api-token` on the \
+         server makes another)"
+    )]
+    WrongApiToken(String),
+    #[error(
+        "the API token is right, but it is one of the sub-account {0:?}: this needs one of its main account"
+    )]
+    SubAccount(String),
+    /// The API's own refusal.
+    #[error("{}", told(.0))]
+    Refused(Value),
+    #[error("there is no {what} with the id or name {text}: `shipgate {list}` shows them")]
+    NotFound { what: &'static str, text: String, list: &'static str },
+    #[error("{text} is the id of one {what} and the name of another: use the other's id {id}, or rename it")]
+    Ambiguous { what: &'static str, text: String, id: u64 },
+    #[error("nothing to change: name a setting, such as --retention-days 30")]
+    NothingToChange,
+}
+
+impl ClientError {
+    /// What the process should end with: 2 when the command itself is wrong, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoApiToken
+            | Self::MalformedApiToken
+            | Self::MalformedUrl(_)
+            | Self::Https(_)
+            | Self::NothingToChange => 2,
+            _ => 1,
+        }
+    }
+
+    /// For programs: the API's own words where it refused.
+    fn json(&self) -> Value {
+        match self {
+            Self::Refused(answer) => answer.clone(),
+            other => json!({ "message": other.to_string() }),
+        }
+    }
+}
+
+/// The sentence of a refusal; of a fault also the name under which the server's log tells more.
+fn told(answer: &Value) -> String {
+    let message = answer["message"].as_str().unwrap_or_default();
+    match answer["requestId"].as_str() {
+        Some(id) if answer["code"].as_u64() >= Some(500) => format!("{message} (requestId {id})"),
+        _ => message.to_owned(),
+    }
+}
+
+/// A command that failed, and how its user wants to read of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Failure {
+    pub(super) error: ClientError,
+    pub(super) json: bool,
+}
+
+impl Failure {
+    /// What the process should end with.
+    pub fn exit_code(&self) -> u8 {
+        self.error.exit_code()
+    }
+
+    /// What belongs on standard error: one line.
+    pub fn line(&self) -> String {
+        if self.json { self.error.json().to_string() } else { format!("shipgate: {}", self.error) }
+    }
+}

@@ -1,0 +1,144 @@
+//! `shipgate token …`
+
+use super::api::Api;
+use super::table::{self, text};
+use super::{ClientError, Named, Shown};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+const TOKENS: &str = "/v1/log-shipping/tokens";
+const SETTINGS: &str = "/v1/account-management/settings";
+/// The largest page the server gives.
+const PAGE_SIZE: usize = 1_000;
+
+const TOKEN: Named =
+    Named { what: "log shipping token of the account", list: "token list", id: "id", name: "name" };
+
+#[derive(Debug, Subcommand)]
+pub enum TokenAction {
+    /// List the account's tokens
+    List,
+    /// Show one token
+    Show {
+        /// The token's id or name
+        token: String,
+    },
+    /// Show how many tokens may be enabled at a time, and how many are
+    Limits,
+    /// Create a token
+    Create {
+        /// Its name: unique in the account
+        name: String,
+        /// Create it disabled
+        #[arg(long)]
+        disabled: bool,
+    },
+    /// Give a token another name
+    Rename {
+        /// The token's id or name
+        token: String,
+        /// Its new name
+        name: String,
+    },
+    /// Let a token ship
+    Enable {
+        /// The token's id or name
+        token: String,
+    },
+    /// Stop a token from shipping, at once
+    Disable {
+        /// The token's id or name
+        token: String,
+    },
+    /// Delete a token for good
+    Delete {
+        /// The token's id or name
+        token: String,
+    },
+}
+
+pub(super) async fn run(api: &Api, action: TokenAction) -> Result<Shown, ClientError> {
+    match action {
+        TokenAction::List => Ok(Shown::new(Value::Array(all(api).await?), table::tokens)),
+        TokenAction::Show { token } => {
+            let (id, _) = find(api, &token).await?;
+            Ok(Shown::new(api.get(&path(id)).await?, table::tokens))
+        }
+        TokenAction::Limits => Ok(Shown::new(api.get(&format!("{TOKENS}/limits")).await?, |limits| {
+            let [max, enabled] = ["maxAllowedTokens", "numOfEnabledTokens"].map(|key| text(&limits[key]));
+            format!("{enabled} of at most {max} enabled")
+        })),
+        TokenAction::Create { name, disabled } => {
+            let new = json!({ "name": name, "enabled": !disabled });
+            Ok(Shown::new(api.post(TOKENS, &new).await?, table::tokens))
+        }
+        TokenAction::Rename { token, name } => {
+            let (id, old) = find(api, &token).await?;
+            let renamed = api.put(&path(id), &json!({ "name": name })).await?;
+            Ok(Shown::new(renamed, |token| format!("renamed: {id} {old:?} is now {}", token["name"])))
+        }
+        TokenAction::Enable { token } => {
+            let (id, _) = find(api, &token).await?;
+            let enabled = api.put(&path(id), &json!({ "enabled": true })).await?;
+            Ok(Shown::new(enabled, |token| done("enabled", token)))
+        }
+        TokenAction::Disable { token } => {
+            let (id, _) = find(api, &token).await?;
+            let default = default_token(api).await?;
+            let disabled = api.put(&path(id), &json!({ "enabled": false })).await?;
+            stopped(api, "disabled", disabled, &default).await
+        }
+        TokenAction::Delete { token } => {
+            let (id, _) = find(api, &token).await?;
+            let default = default_token(api).await?;
+            let deleted = api.delete(&path(id)).await?;
+            stopped(api, "deleted", deleted, &default).await
+        }
+    }
+}
+
+fn path(id: u64) -> String {
+    format!("{TOKENS}/{id}")
+}
+
+fn done(what: &str, token: &Value) -> String {
+    format!("{what}: {} {}", token["id"], token["name"])
+}
+
+/// What became of a token, and which is the account's default one now if that was it.
+async fn stopped(api: &Api, what: &str, token: Value, default: &Value) -> Result<Shown, ClientError> {
+    let mut text = done(what, &token);
+    // It is done: that the rest cannot be said is no failure.
+    if token["id"] == default["id"]
+        && let Ok(heir) = default_token(api).await
+        && heir["id"] != default["id"]
+    {
+        text += &format!("\nthe account's default token is now {} {}", heir["id"], heir["name"]);
+    }
+    Ok(Shown { json: token, text })
+}
+
+async fn default_token(api: &Api) -> Result<Value, ClientError> {
+    Ok(api.get(SETTINGS).await?["defaultToken"].take())
+}
+
+async fn find(api: &Api, text: &str) -> Result<(u64, String), ClientError> {
+    TOKEN.find(&all(api).await?, text)
+}
+
+async fn all(api: &Api) -> Result<Vec<Value>, ClientError> {
+    let mut tokens = vec![];
+    for number in 1.. {
+        let page = json!({ "pagination": { "pageNumber": number, "pageSize": PAGE_SIZE } });
+        let mut found = api.post(&format!("{TOKENS}/search"), &page).await?;
+        let Some(Value::Array(page)) = found.get_mut("results").map(Value::take) else {
+            return Err(api.not_shipgate());
+        };
+        let last = page.len() < PAGE_SIZE;
+        tokens.extend(page);
+        if last {
+            break;
+        }
+    }
+    Ok(tokens)
+}
