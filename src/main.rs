@@ -84,9 +84,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Client(command)) => match program::block_on(client::run(command))? {
             Ok(answer) => println!("{answer}"),
-            Err(error) => {
-                eprintln!("shipgate: {error}");
-                return Ok(ExitCode::from(error.exit_code()));
+            Err(failure) => {
+                eprintln!("{}", failure.line());
+                return Ok(ExitCode::from(failure.exit_code()));
             }
         },
         Some(Command::Load(command)) => {
