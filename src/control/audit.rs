@@ -45,7 +45,7 @@ pub(super) struct Entry {
     actor: String,
     #[schema(value_type = Option<i32>)]
     actor_account_id: Option<u32>,
-    /// Such as `shipping-token.update`.
+    /// Such as `shipping-token.rename`.
     action: String,
     /// Such as `shipping-token:1000000`.
     subject: String,

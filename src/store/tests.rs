@@ -278,7 +278,7 @@ async fn the_trail_says_who_did_what_and_holds_no_secret() {
     let second = f.store.create_token(f.account, "second", true, secret(2), &by).await.unwrap();
     f.store.update_token(f.account, FIRST, Some("old"), Some(false), &by).await.unwrap();
     f.store.delete_token(f.account, FIRST, &by).await.unwrap();
-    let trail = f.store.audit_trail(f.account, None, 4).await.unwrap();
+    let trail = f.store.audit_trail(f.account, None, 5).await.unwrap();
     let line = |e: &audit::AuditEntry| {
         let json = |v: &Option<serde_json::Value>| v.as_ref().map_or("-".to_owned(), |v| v.to_string());
         format!("{} {} {} -> {}", e.action, e.subject, json(&e.before), json(&e.after))
@@ -288,14 +288,15 @@ async fn the_trail_says_who_did_what_and_holds_no_secret() {
         [
             r#"shipping-token.delete shipping-token:1000000 {"enabled":false,"name":"old"} -> -"#,
             r#"account.default-token account:1000 {"defaultTokenId":1000000} -> {"defaultTokenId":1000001}"#,
-            r#"shipping-token.update shipping-token:1000000 {"enabled":true,"name":"default"} -> {"enabled":false,"name":"old"}"#,
+            r#"shipping-token.disable shipping-token:1000000 {"enabled":true,"name":"old"} -> {"enabled":false,"name":"old"}"#,
+            r#"shipping-token.rename shipping-token:1000000 {"enabled":true,"name":"default"} -> {"enabled":true,"name":"old"}"#,
             r#"shipping-token.create shipping-token:1000001 - -> {"enabled":true,"name":"second"}"#,
         ]
     );
     let newest = &trail[0];
     assert_eq!((newest.actor.as_str(), newest.actor_account), ("api-token:admin", Some(f.account)));
     assert_eq!((newest.source.as_deref(), newest.request_id.as_deref()), (Some("192.0.2.1"), Some("r")));
-    let older = f.store.audit_trail(f.account, Some(trail[3].id), 99).await.unwrap();
+    let older = f.store.audit_trail(f.account, Some(trail[4].id), 99).await.unwrap();
     assert_eq!(older.len(), 4, "the four of the first start");
     assert_eq!(second.created_by, "api-token:admin");
     let trail =

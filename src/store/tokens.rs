@@ -121,15 +121,7 @@ impl Store {
         after.updated_ms = write.at_ms.unsigned_abs();
         write.actor().clone_into(&mut after.updated_by);
         save(&mut write, &after).await?;
-        write
-            .audit(
-                account,
-                "shipping-token.update",
-                subject(id),
-                Some(audited(&before)),
-                Some(audited(&after)),
-            )
-            .await?;
+        audit_update(&mut write, account, &before, &after).await?;
         if after.enabled != before.enabled {
             write.change(directory_change(account, &after));
             succeed_default(&mut write, account).await?;
@@ -271,6 +263,26 @@ async fn save(write: &mut Write<'_>, token: &Token) -> Result<(), StoreError> {
     .bind(i64::from(token.id.0))
     .execute(&mut *write.tx)
     .await?;
+    Ok(())
+}
+
+/// A new name and a new state are two entries, each with what it changed alone.
+async fn audit_update(
+    write: &mut Write<'_>,
+    account: AccountId,
+    before: &Token,
+    after: &Token,
+) -> Result<(), StoreError> {
+    let renamed = Token { enabled: before.enabled, ..after.clone() };
+    if renamed.name != before.name {
+        let (was, is) = (Some(audited(before)), Some(audited(&renamed)));
+        write.audit(account, "shipping-token.rename", subject(after.id), was, is).await?;
+    }
+    if after.enabled != before.enabled {
+        let action = if after.enabled { "shipping-token.enable" } else { "shipping-token.disable" };
+        let (was, is) = (Some(audited(&renamed)), Some(audited(after)));
+        write.audit(account, action, subject(after.id), was, is).await?;
+    }
     Ok(())
 }
 
