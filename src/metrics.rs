@@ -83,6 +83,7 @@ pub struct LogsMetrics {
 pub struct ControlMetrics {
     pub requests: IntCounterVec,
     pub request_seconds: HistogramVec,
+    pub auth_failures: IntCounter,
     pub gateways_connected: IntGauge,
 }
 
@@ -281,6 +282,10 @@ impl ControlMetrics {
                 "From an API request's head to its answer.",
                 SECONDS,
                 &["route"],
+            ),
+            auth_failures: make.counter(
+                "shipgate_control_auth_failures_total",
+                "API requests refused because their API token or gateway credential was missing or wrong.",
             ),
             gateways_connected: make
                 .gauge("shipgate_control_gateways", "Gateways reading the directory's stream."),

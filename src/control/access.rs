@@ -4,6 +4,7 @@
 use super::error::{ApiError, Area};
 use super::exchange::RequestId;
 use super::listener::Peer;
+use super::sign_ins::{FailedSignIns, SignedIn};
 use crate::domain::account::AccountId;
 use crate::domain::token::TokenDigest;
 use crate::metrics::Metrics;
@@ -27,6 +28,7 @@ pub(super) struct Parts {
     pub credential: TokenDigest,
     pub metrics: Arc<Metrics>,
     pub tasks: Tasks,
+    pub failed_sign_ins: FailedSignIns,
     pub body_bytes_max: usize,
     pub request_timeout: Duration,
     pub openapi: Bytes,
@@ -43,6 +45,10 @@ impl App {
 
     pub(super) fn tasks(&self) -> &Tasks {
         &self.0.tasks
+    }
+
+    pub(super) fn failed_sign_ins(&self) -> &FailedSignIns {
+        &self.0.failed_sign_ins
     }
 
     pub(super) fn body_bytes_max(&self) -> usize {
@@ -101,12 +107,16 @@ impl FromRequestParts<App> for Admin {
         let digest = TokenDigest::of(secret.ok_or(ApiError::Forbidden)?.trim());
         let known = app.0.store.authenticate(&digest).await.map_err(ApiError::Fault)?;
         let identity = known.ok_or(ApiError::Forbidden)?;
+        let actor = format!("api-token:{}", identity.token_name);
+        if let Some(signed_in) = parts.extensions.get::<SignedIn>() {
+            signed_in.set(identity.account, &actor);
+        }
         Ok(Self {
             account: identity.account,
             token: identity.token,
             main: identity.main,
             by: By {
-                actor: format!("api-token:{}", identity.token_name),
+                actor,
                 account: Some(identity.account),
                 source: parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_string()),
                 request_id: parts.extensions.get::<RequestId>().map(|id| id.0.to_string()),

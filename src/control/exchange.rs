@@ -6,6 +6,8 @@
 
 use super::access::App;
 use super::error::ApiError;
+use super::listener::Peer;
+use super::sign_ins::SignedIn;
 use crate::clock::monotonic;
 use axum::Json;
 use axum::body::Body;
@@ -16,9 +18,11 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes};
 use std::error::Error;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tracing::field::display;
 use uuid::Uuid;
 
 /// How much of an oversized body is read, and mostly thrown away, to keep its connection.
@@ -56,12 +60,15 @@ pub(super) async fn exchange(State(app): State<App>, request: Request, next: Nex
         .get::<MatchedPath>()
         .map_or("unknown".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
+    let source = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    let signed_in = SignedIn::default();
     let (mut parts, body) = request.into_parts();
     let (arrived, clean) = match timeout(app.request_timeout(), read(body, app.body_bytes_max())).await {
         Ok(read) => read,
         Err(_) => (Arrived::Late, false),
     };
     parts.extensions.insert(id);
+    parts.extensions.insert(signed_in.clone());
     parts.extensions.insert(arrived);
     let mut response = answer(&app, Request::from_parts(parts, Body::empty()), next).await;
     let failure = response.extensions_mut().remove::<Arc<ApiError>>();
@@ -78,7 +85,12 @@ pub(super) async fn exchange(State(app): State<App>, request: Request, next: Nex
     let control = &app.metrics().control;
     control.requests.with_label_values(&[route.as_str(), response.status().as_str()]).inc();
     control.request_seconds.with_label_values(&[route.as_str()]).observe(seconds);
-    log(&method, &route, &response, failure.as_deref(), id, seconds);
+    let stranger = matches!(failure.as_deref(), Some(ApiError::Forbidden)) && signed_in.account().is_none();
+    if stranger {
+        app.failed_sign_ins().add(source, &route, app.metrics());
+    }
+    let line = Line { method, route, source, signed_in, stranger, id, seconds };
+    line.log(&response, failure.as_deref());
     response
 }
 
@@ -129,22 +141,31 @@ fn with_body(response: Response, failure: &ApiError, id: RequestId) -> Response 
 }
 
 /// One line a request: no query, no header, no body, for any of them may hold a secret.
-fn log(
-    method: &Method,
-    route: &str,
-    response: &Response,
-    failure: Option<&ApiError>,
+struct Line {
+    method: Method,
+    route: String,
+    source: Option<IpAddr>,
+    signed_in: SignedIn,
+    /// Refused for its credentials, of which a line a second says enough.
+    stranger: bool,
     id: RequestId,
     seconds: f64,
-) {
-    let (status, request_id) = (response.status().as_u16(), id.0);
-    if response.status().is_server_error() {
-        let cause = failure.and_then(ApiError::fault).map(chain);
-        tracing::error!(%method, route, status, seconds, %request_id, cause, "an API request failed");
-    } else if method == Method::GET || method == Method::HEAD {
-        tracing::debug!(%method, route, status, seconds, %request_id, "API request");
-    } else {
-        tracing::info!(%method, route, status, seconds, %request_id, "API request");
+}
+
+impl Line {
+    fn log(&self, response: &Response, failure: Option<&ApiError>) {
+        let Self { method, route, source, signed_in, seconds, .. } = self;
+        let (status, request_id) = (response.status().as_u16(), self.id.0);
+        let (account, actor) = (signed_in.account(), signed_in.actor());
+        let source = source.map(display);
+        if response.status().is_server_error() {
+            let cause = failure.and_then(ApiError::fault).map(chain);
+            tracing::error!(%method, route, status, seconds, account, actor, source, %request_id, cause, "an API request failed");
+        } else if self.stranger || method == Method::GET || method == Method::HEAD {
+            tracing::debug!(%method, route, status, seconds, account, actor, source, %request_id, "API request");
+        } else {
+            tracing::info!(%method, route, status, seconds, account, actor, source, %request_id, "API request");
+        }
     }
 }
 

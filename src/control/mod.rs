@@ -17,6 +17,7 @@ mod input;
 mod listener;
 mod openapi;
 pub mod operator;
+mod sign_ins;
 mod tokens;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::store::key::{Key, KeySource};
 use crate::store::{OpenError, Options, Store};
 use access::{App, Parts};
 use axum::middleware::from_fn_with_state;
+use sign_ins::FailedSignIns;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,6 +123,7 @@ pub async fn start(
         credential: config.credential.digest(),
         metrics,
         tasks: tasks.clone(),
+        failed_sign_ins: FailedSignIns::new(),
         body_bytes_max: config.body_bytes_max,
         request_timeout: std::time::Duration::from_millis(config.request_timeout_ms),
         openapi: description.to_json().map_err(StartError::Describe)?.into(),

@@ -144,6 +144,42 @@ async fn a_fault_tells_its_cause_to_the_log_only() {
     assert!(line.contains(request_id) && line.contains("the database failed: "), "{line}");
 }
 
+#[tokio::test]
+async fn a_flood_of_wrong_api_tokens_is_counted_and_fills_no_log() {
+    let lines = Lines::default();
+    let _logging = lines.capture();
+    let running = Running::start(Plan::Pro).await;
+    for _ in 0..50 {
+        running.with("wrong-wrong-wrong-wrong").post(TOKENS, "{}").await;
+    }
+    running.stranger().get("/gateway/v1/directory").await;
+    let sub = running.admin().post(ACCOUNTS, r#"{"accountName":"team"}"#).await;
+    let sub = running.with(sub.json["apiToken"].as_str().unwrap());
+    assert_eq!(sub.get(ACCOUNTS).await.status, 403, "signed in, without the right");
+    assert_eq!(running.metrics.control.auth_failures.get(), 51);
+    let log = lines.text();
+    let told =
+        log.lines().filter(|line| !line.contains("DEBUG") && line.contains("without valid credentials"));
+    let told: Vec<_> = told.collect();
+    assert!(!told.is_empty() && told.len() < 25, "{told:#?}");
+    assert!(told[0].contains("INFO") && told[0].contains("source=127.0.0.1"), "{}", told[0]);
+    assert!(!log.lines().any(|line| line.contains("INFO") && line.contains("status=403")), "{log}");
+    assert!(!log.contains("wrong-wrong"));
+}
+
+#[tokio::test]
+async fn the_log_says_who_asked_and_from_where() {
+    let lines = Lines::default();
+    let _logging = lines.capture();
+    let running = Running::start(Plan::Pro).await;
+    running.admin().create("one").await;
+    let log = lines.text();
+    let line = log.lines().find(|line| line.contains("API request")).unwrap();
+    for part in ["INFO", "account=1000", r#"actor="api-token:admin""#, "source=127.0.0.1", "status=201"] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
