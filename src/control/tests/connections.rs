@@ -1,6 +1,7 @@
 //! What happens on the socket: connections outlive refusals, bodies are bounded, requests outlive their clients.
 
 use super::*;
+use sqlx::{Connection, Executor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -139,4 +140,23 @@ async fn draining_closes_idle_connections_and_frees_the_port() {
     let mut rest = vec![];
     assert_eq!(wire.stream.read_to_end(&mut rest).await.unwrap(), 0);
     assert!(TcpStream::connect(running.address).await.is_err());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_ready_in_time_is_a_503_and_the_change_may_still_happen() {
+    let running = Running::start_with(Plan::Pro, |config| config.request_timeout_ms = 200).await;
+    let mut latest = running.store.latest_revision();
+    latest.mark_unchanged();
+    // Somebody else writes to the store, and takes their time.
+    let url = format!("sqlite://{}", running.folder.path().join("control.db").display());
+    let mut writing = sqlx::AnyConnection::connect(&url).await.unwrap();
+    writing.execute("BEGIN IMMEDIATE").await.unwrap();
+    let mut wire = Wire::to(&running).await;
+    let (status, text) = wire.ask("POST /v1/log-shipping/tokens", br#"{"name":"late"}"#).await;
+    assert!(status == 503 && text.contains("Request/BUSY"), "{text}");
+    assert_eq!(wire.ask("GET /v2/whoami", b"").await.0, 200, "reading goes on, on the same connection");
+    writing.execute("ROLLBACK").await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), latest.changed()).await.unwrap().unwrap();
+    let found = running.admin().post(&format!("{TOKENS}/search"), "{}").await;
+    assert_eq!(found.json["results"][1]["name"], "late");
 }
