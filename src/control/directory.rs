@@ -46,7 +46,8 @@ pub(super) struct Position {
     after: u64,
 }
 
-/// Follow the directory of enabled tokens: newline-separated JSON that does not end.
+/// Follow the directory of enabled tokens: newline-separated JSON that does not end. For Shipgate's own gateways: it
+/// takes their credential, which is not an API token, and may change with any version.
 #[utoipa::path(
     operation_id = "followDirectory",
     get, path = "/gateway/v1/directory", tag = "gateways", security(("gatewayCredential" = [])),

@@ -126,7 +126,7 @@ pub async fn start(
         failed_sign_ins: FailedSignIns::new(),
         body_bytes_max: config.body_bytes_max,
         request_timeout: std::time::Duration::from_millis(config.request_timeout_ms),
-        openapi: description.to_json().map_err(StartError::Describe)?.into(),
+        openapi: openapi::complete(description).to_json().map_err(StartError::Describe)?.into(),
     });
     let router = router
         .fallback(exchange::no_such_path)

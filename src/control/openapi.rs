@@ -5,13 +5,16 @@ use super::error::ErrorBody;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OpenApi, Ref, RefOr};
 use utoipa::{Modify, OpenApi as _};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "Shipgate control plane", description = "Accounts, log shipping tokens, and who changed them."),
+    servers((url = "/", description = "The control plane that this description came from")),
     components(schemas(ErrorBody)),
     modifiers(&Credentials)
 )]
@@ -34,10 +37,39 @@ impl Modify for Credentials {
         components.add_security_scheme("apiToken", api_token);
         let gateway = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The gateways' credential."))
+            .description(Some(
+                "What Shipgate's own gateways prove themselves with. Admins neither have nor need it, and an API token does not do.",
+            ))
             .build();
         components.add_security_scheme("gatewayCredential", SecurityScheme::Http(gateway));
     }
+}
+
+/// What any call may answer beside its own, and why.
+const ANY_CALL: &[(u16, &str)] = &[
+    (405, "The path does not take this method"),
+    (408, "The body did not arrive in time"),
+    (413, "The body is too large"),
+    (500, "The server failed to do this; its log tells more under the requestId"),
+    (503, "The answer was not ready in time; what was asked may still be done"),
+];
+
+/// Adds to every operation what any call may answer.
+pub(super) fn complete(mut description: OpenApi) -> OpenApi {
+    let answers = ANY_CALL.iter().map(|(status, why)| {
+        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+        let answer = ResponseBuilder::new().description(*why).content("application/json", body).build();
+        (status.to_string(), RefOr::T(answer))
+    });
+    let answers: Vec<_> = answers.collect();
+    for item in description.paths.paths.values_mut() {
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten();
+        for operation in operations {
+            operation.responses.responses.extend(answers.iter().cloned());
+        }
+    }
+    description
 }
 
 /// This description.

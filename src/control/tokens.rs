@@ -9,6 +9,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, Type};
 
 const PAGE_SIZE_MAX: u32 = 1_000;
 const PAGE_SIZE_DEFAULT: u32 = 25;
@@ -214,13 +215,20 @@ struct Filter {
 
 #[derive(Deserialize, ToSchema)]
 struct Sort {
+    #[schema(schema_with = sort_field)]
     field: Field,
     #[serde(default)]
     #[schema(schema_with = flag)]
     descending: Option<Flag>,
 }
 
-#[derive(Deserialize, ToSchema)]
+/// How the API's description shows a [`Field`].
+fn sort_field() -> Object {
+    let names = ["createdAt", "name", "CREATED_AT", "NAME"];
+    Object::builder().schema_type(Type::String).enum_values(Some(names)).build()
+}
+
+#[derive(Deserialize)]
 enum Field {
     #[serde(rename = "createdAt", alias = "CREATED_AT")]
     CreatedAt,

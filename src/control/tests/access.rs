@@ -78,6 +78,9 @@ async fn the_description_is_complete() {
         references += 1;
     }
     assert!(references > 10);
+    assert_eq!(description["servers"][0]["url"], "/");
+    let sort = &schemas["Sort"]["properties"]["field"]["enum"];
+    assert_eq!(*sort, json!(["createdAt", "name", "CREATED_AT", "NAME"]));
     let mut ids = std::collections::BTreeSet::new();
     for (path, item) in description["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -88,6 +91,10 @@ async fn the_description_is_complete() {
                 responses.values().all(|response| response["description"].is_string()),
                 "{method} {path}"
             );
+            for status in ["405", "408", "413", "500", "503"] {
+                let body = &responses[status]["content"]["application/json"]["schema"]["$ref"];
+                assert_eq!(body, "#/components/schemas/ErrorBody", "{method} {path} {status}");
+            }
             let takes_body = matches!(method.as_str(), "post" | "put");
             assert_eq!(operation["requestBody"].is_object(), takes_body, "{method} {path}");
         }
