@@ -22,13 +22,20 @@ pub enum Refusal {
     #[error("The account has another log shipping token with this name")]
     TokenNameTaken,
     #[error(
-        "The account's plan allows {max} enabled log shipping token(s) at a time: disable another one first"
+        "The account's plan allows {max} enabled log shipping token(s) at a time: {}",
+        way_out(*max, "disable another one first")
     )]
     EnabledLimit { max: u32 },
-    #[error("This is the account's only log shipping token: it can be neither disabled nor deleted")]
-    SoleToken,
-    #[error("This is the account's last enabled log shipping token: enable another one first")]
-    LastEnabledToken,
+    #[error(
+        "This is the account's only log shipping token, which can be neither disabled nor deleted: {}",
+        way_out(*max, "create another one first")
+    )]
+    SoleToken { max: u32 },
+    #[error(
+        "This is the account's last enabled log shipping token, which can be neither disabled nor deleted: {}",
+        way_out(*max, "enable another one first")
+    )]
+    LastEnabledToken { max: u32 },
     #[error("The account has another API token with this name")]
     ApiTokenNameTaken,
     #[error("This is the account's last API token: create another one first")]
@@ -39,6 +46,15 @@ pub enum Refusal {
     RetentionDays,
     #[error("A limit is a number of bytes between 1 and {}", i64::MAX)]
     Bytes,
+}
+
+/// What to do about it, which a plan that allows one enabled token leaves no room for.
+fn way_out(enabled_max: u32, usual: &'static str) -> &'static str {
+    if enabled_max > 1 {
+        usual
+    } else {
+        "one must be enabled and no more may be, so it cannot be replaced on this plan; a larger plan allows it"
+    }
 }
 
 /// A name fit to be stored and shown: trimmed, not empty, not too long, on one line.
@@ -64,24 +80,27 @@ impl Name {
     }
 }
 
-/// How many shipping tokens an account has.
+/// How many shipping tokens an account has, and may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenCounts {
     pub total: u32,
     pub enabled: u32,
+    /// How many the account's plan lets be enabled at a time.
+    pub enabled_max: u32,
 }
 
 impl TokenCounts {
-    /// One more token may be enabled while fewer than `max` are.
-    pub fn may_enable_another(self, max: u32) -> Result<(), Refusal> {
+    /// One more token may be enabled while fewer than the plan allows are.
+    pub fn may_enable_another(self) -> Result<(), Refusal> {
+        let max = self.enabled_max;
         if self.enabled < max { Ok(()) } else { Err(Refusal::EnabledLimit { max }) }
     }
 
     /// An enabled token may be disabled while another one stays enabled.
     pub fn may_disable_one(self) -> Result<(), Refusal> {
         match self {
-            Self { total: ..=1, .. } => Err(Refusal::SoleToken),
-            Self { enabled: ..=1, .. } => Err(Refusal::LastEnabledToken),
+            Self { total: ..=1, enabled_max: max, .. } => Err(Refusal::SoleToken { max }),
+            Self { enabled: ..=1, enabled_max: max, .. } => Err(Refusal::LastEnabledToken { max }),
             _ => Ok(()),
         }
     }
@@ -90,7 +109,7 @@ impl TokenCounts {
     pub fn may_delete_one(self, enabled: bool) -> Result<(), Refusal> {
         match self {
             _ if enabled => self.may_disable_one(),
-            Self { total: ..=1, .. } => Err(Refusal::SoleToken),
+            Self { total: ..=1, enabled_max: max, .. } => Err(Refusal::SoleToken { max }),
             _ => Ok(()),
         }
     }
@@ -132,18 +151,20 @@ mod tests {
 
     #[test]
     fn one_token_stays_enabled_and_no_more_than_the_plan_allows() {
-        let (ok, sole, last) = (Ok(()), Err(Refusal::SoleToken), Err(Refusal::LastEnabledToken));
+        let ok = Ok(());
+        let sole = |max| Err(Refusal::SoleToken { max });
+        let last = |max| Err(Refusal::LastEnabledToken { max });
         let full = |max| Err(Refusal::EnabledLimit { max });
         for (total, enabled, max, enable, disable, delete_enabled, delete_disabled) in [
-            (1, 1, 1, full(1), sole, sole, sole),
-            (2, 1, 1, full(1), last, last, ok),
-            (2, 1, 15, ok, last, last, ok),
+            (1, 1, 1, full(1), sole(1), sole(1), sole(1)),
+            (2, 1, 1, full(1), last(1), last(1), ok),
+            (2, 1, 15, ok, last(15), last(15), ok),
             (2, 2, 15, ok, ok, ok, ok),
             (30, 15, 15, full(15), ok, ok, ok),
             (30, 14, 15, ok, ok, ok, ok),
         ] {
-            let counts = TokenCounts { total, enabled };
-            assert_eq!(counts.may_enable_another(max), enable, "{counts:?}");
+            let counts = TokenCounts { total, enabled, enabled_max: max };
+            assert_eq!(counts.may_enable_another(), enable, "{counts:?}");
             assert_eq!(counts.may_disable_one(), disable, "{counts:?}");
             assert_eq!(counts.may_delete_one(true), delete_enabled, "{counts:?}");
             assert_eq!(counts.may_delete_one(false), delete_disabled, "{counts:?}");

@@ -145,15 +145,15 @@ async fn community_has_one_enabled_token_and_pro_fifteen() {
 #[tokio::test]
 async fn an_account_keeps_one_enabled_token() {
     let f = Fixture::new(Plan::Pro).await;
-    assert_eq!(refusal(f.enable(FIRST, false).await), Refusal::SoleToken);
-    assert_eq!(refusal(f.delete(FIRST).await), Refusal::SoleToken);
+    assert_eq!(refusal(f.enable(FIRST, false).await), Refusal::SoleToken { max: 15 });
+    assert_eq!(refusal(f.delete(FIRST).await), Refusal::SoleToken { max: 15 });
     let disabled = f.create(1, false).await.unwrap();
-    assert_eq!(refusal(f.enable(FIRST, false).await), Refusal::LastEnabledToken);
-    assert_eq!(refusal(f.delete(FIRST).await), Refusal::LastEnabledToken);
+    assert_eq!(refusal(f.enable(FIRST, false).await), Refusal::LastEnabledToken { max: 15 });
+    assert_eq!(refusal(f.delete(FIRST).await), Refusal::LastEnabledToken { max: 15 });
     f.delete(disabled).await.unwrap();
     let second = f.create(2, true).await.unwrap();
     f.enable(FIRST, false).await.unwrap();
-    assert_eq!(refusal(f.delete(second).await), Refusal::LastEnabledToken);
+    assert_eq!(refusal(f.delete(second).await), Refusal::LastEnabledToken { max: 15 });
     f.delete(FIRST).await.unwrap();
     assert!(matches!(f.delete(FIRST).await, Err(StoreError::NotFound)));
 }

@@ -73,8 +73,7 @@ impl Store {
         let mut write = Write::begin(&self.0, by).await?;
         refuse_taken_name(&mut write, account, &name, None).await?;
         if enabled {
-            let max = plan_of(&mut write.tx, account).await?.enabled_tokens_max();
-            counts(&mut write.tx, account).await?.may_enable_another(max)?;
+            counts(&mut write.tx, account).await?.may_enable_another()?;
         }
         let token = insert_token(&self.0, &mut write, account, &name, enabled, secret).await?;
         write.commit().await?;
@@ -113,8 +112,7 @@ impl Store {
             return Ok(before);
         }
         if after.enabled && !before.enabled {
-            let max = plan_of(&mut write.tx, account).await?.enabled_tokens_max();
-            counts(&mut write.tx, account).await?.may_enable_another(max)?;
+            counts(&mut write.tx, account).await?.may_enable_another()?;
         } else if before.enabled && !after.enabled {
             counts(&mut write.tx, account).await?.may_disable_one()?;
         }
@@ -151,10 +149,8 @@ impl Store {
 
     pub async fn token_limits(&self, account: AccountId) -> Result<TokenLimits, StoreError> {
         let mut tx = self.0.readers.begin().await?;
-        Ok(TokenLimits {
-            enabled_max: plan_of(&mut tx, account).await?.enabled_tokens_max(),
-            enabled: counts(&mut tx, account).await?.enabled,
-        })
+        let TokenCounts { enabled_max, enabled, .. } = counts(&mut tx, account).await?;
+        Ok(TokenLimits { enabled_max, enabled })
     }
 
     pub async fn search_tokens(
@@ -378,9 +374,13 @@ async fn counts(connection: &mut AnyConnection, account: AccountId) -> Result<To
          WHERE account = $1",
     )
     .bind(i64::from(account.0))
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
-    Ok(TokenCounts { total: number(&row, "total")?, enabled: number(&row, "enabled")? })
+    Ok(TokenCounts {
+        total: number(&row, "total")?,
+        enabled: number(&row, "enabled")?,
+        enabled_max: plan_of(connection, account).await?.enabled_tokens_max(),
+    })
 }
 
 pub(super) fn token_of(inner: &Inner, row: &AnyRow) -> Result<Token, StoreError> {

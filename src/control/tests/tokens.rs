@@ -277,3 +277,20 @@ async fn a_misspelt_field_is_not_a_200_that_does_nothing() {
         assert_eq!(admin.send(method, path, body).await.status, 200, "{method} {body}");
     }
 }
+
+#[tokio::test]
+async fn a_refusal_does_not_advise_what_the_plan_forbids() {
+    for (plan, sole, last) in [
+        (Plan::Community, "a larger plan allows it", "a larger plan allows it"),
+        (Plan::Pro, "create another one first", "enable another one first"),
+    ] {
+        let running = Running::start(plan).await;
+        let admin = running.admin();
+        let told = async || admin.delete(DEFAULT).await.json["message"].as_str().unwrap().to_owned();
+        let text = told().await;
+        assert!(text.contains("only log shipping token") && text.ends_with(sole), "{text}");
+        admin.post(TOKENS, r#"{"name":"spare","enabled":false}"#).await;
+        let text = told().await;
+        assert!(text.contains("last enabled") && text.ends_with(last), "{text}");
+    }
+}
