@@ -1,7 +1,7 @@
 //! The keeper: carries blocks from the journal into the accounts' logs, each exactly once. It knows no threads, so tests
 //! drive it step by step.
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Mark};
 use super::growing::Growing;
 use super::load::Loaded;
 use super::{Config, RetentionOf, StoreError};
@@ -12,6 +12,9 @@ use crate::journal::{Extent, Feed};
 use crate::metrics::Metrics;
 use std::io;
 use std::sync::Arc;
+
+/// In how many files at least lies what an account may keep.
+const FILES_KEPT_MIN: u64 = 8;
 
 pub(super) struct Keeper {
     pub(super) config: Config,
@@ -156,14 +159,21 @@ impl Keeper {
     }
 
     fn due(&self) -> impl Iterator<Item = AccountId> {
-        let now_ms = self.clock.unix_ms();
-        let (bytes_max, age_ms_max) = (self.config.file_bytes_max, self.config.file_age_ms_max);
+        let (now_ms, age_ms_max) = (self.clock.unix_ms(), self.config.file_age_ms_max);
         self.growing
             .marks()
-            .filter(move |(_, mark)| {
-                mark.bytes >= bytes_max || now_ms.saturating_sub(mark.first_received_ms) >= age_ms_max
+            .filter(move |(account, mark)| {
+                now_ms.saturating_sub(mark.first_received_ms) >= age_ms_max || self.is_full(*account, mark)
             })
             .map(|(account, _)| account)
+    }
+
+    /// Whether a growing file is as long as it should get. Retention drops whole files: of an account that may keep few
+    /// bytes, files are small enough that dropping one leaves most of them.
+    fn is_full(&self, account: AccountId, mark: &Mark) -> bool {
+        let kept_bytes_max = (self.retention)(account).and_then(|retention| retention.bytes_max);
+        let share = kept_bytes_max.map_or(u64::MAX, |bytes_max| bytes_max / FILES_KEPT_MIN);
+        mark.bytes >= self.config.file_bytes_max.min(share)
     }
 
     /// Writes the checkpoint. To be called only while every growing file, and every name, is as it was last synced.

@@ -65,7 +65,7 @@ const TICK: Duration = Duration::from_millis(500);
 pub struct Config {
     /// Where the accounts' directories are.
     pub dir: PathBuf,
-    /// Length at which a growing file is sealed, at the next checkpoint.
+    /// Length at which a growing file is sealed, or an eighth of the bytes its account may keep if that is less.
     pub file_bytes_max: u64,
     /// Age of its first line at which a growing file is sealed.
     pub file_age_ms_max: u64,

@@ -1,6 +1,8 @@
 //! Retention: ends the life of sealed files, by age and by the bytes an account may occupy.
 //!
-//! A sweep visits all accounts, a few at a time, so that appending never waits long for it.
+//! A sweep visits all accounts, a few at a time, so that appending never waits long for it. Files are dropped whole. One
+//! is never dropped for bytes when less than half of what the account may keep would be left: a file that grew too long
+//! before it could be sealed stays until there is something behind it.
 
 use super::StoreError;
 use super::keeper::Keeper;
@@ -82,12 +84,21 @@ impl Keeper {
             return Ok(bytes);
         };
         for (i, file) in files.iter().enumerate() {
-            let over = retention.bytes_max.is_some_and(|max| bytes > max);
-            if self.unrecorded || !(over || self.is_expired(account, &dir, &files[i..], retention)?) {
-                break;
-            }
+            let reason = match retention.bytes_max {
+                _ if self.unrecorded => break,
+                Some(max) if bytes > max && bytes - file.bytes >= max / 2 => "bytes",
+                _ if self.is_expired(account, &dir, &files[i..], retention)? => "age",
+                _ => break,
+            };
             let path = dir.join(&file.name);
             disk::remove(self.growing.disk(), &path).map_err(StoreError::at(&path))?;
+            tracing::info!(
+                account = account.0,
+                file = file.name,
+                bytes = file.bytes,
+                reason,
+                "dropped a log file"
+            );
             self.metrics.logs.expired_files.inc();
             bytes -= file.bytes;
         }

@@ -175,6 +175,44 @@ fn the_oldest_files_are_dropped_when_an_account_has_too_many_bytes() {
 }
 
 #[test]
+fn a_bound_below_one_file_s_length_drops_the_oldest_eighth_and_not_everything() {
+    let mut storage = Storage::new();
+    // Files are sealed at 10 000 bytes: without regard to the bound, the first would be dropped with all that is in it.
+    storage.retention = Some(Retention { days: 1000, bytes_max: Some(8_000) });
+    storage.open().unwrap();
+    while storage.metrics.logs.expired_files.get() < 3 {
+        storage.store();
+        storage.keeper().checkpoint().unwrap();
+        storage.sweep();
+        let numbers = storage.numbers();
+        assert_eq!(numbers.last(), Some(&(storage.stored - 1)));
+        let bytes: u64 = storage.disk.list(Path::new(ROOT)).unwrap().iter().map(|entry| entry.bytes).sum();
+        let full = storage.metrics.logs.expired_files.get() > 0;
+        assert!(bytes <= 8_000 && (bytes > 6_000 || !full), "{bytes}");
+    }
+}
+
+#[test]
+fn a_file_longer_than_the_bound_stays_until_half_the_bound_is_behind_it() {
+    let mut storage = Storage::new();
+    while storage.numbers().len() < 20 {
+        storage.store();
+    }
+    let long = storage.disk.list(Path::new(ROOT)).unwrap()[0].bytes;
+    storage.clock.advance(Duration::from_secs(3_600));
+    storage.keeper().checkpoint().unwrap();
+    storage.retention = Some(Retention { days: 1000, bytes_max: Some(long / 2) });
+    storage.open().unwrap();
+    storage.sweep();
+    assert_eq!(storage.numbers().len(), 20, "nothing is behind it yet");
+    while storage.numbers()[0] == 0 {
+        storage.store();
+        storage.sweep();
+    }
+    assert_eq!(storage.numbers(), [20, 21, 22, 23, 24]);
+}
+
+#[test]
 fn the_growing_file_is_never_dropped() {
     let mut storage = Storage::new();
     storage.retention = Some(Retention { days: 0, bytes_max: Some(0) });
