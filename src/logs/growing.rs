@@ -72,6 +72,11 @@ impl Growing {
         self.logs.entry(account).or_default()
     }
 
+    /// An account's growing file as it is, if it has lines.
+    pub(super) fn mark(&self, account: AccountId) -> Option<Mark> {
+        self.logs.get(&account).map(|log| log.now).filter(|mark| mark.bytes > 0)
+    }
+
     /// The growing files that have lines, as they are.
     pub(super) fn marks(&self) -> impl Iterator<Item = (AccountId, Mark)> {
         let full = self.logs.iter().filter(|(_, log)| log.now.bytes > 0);

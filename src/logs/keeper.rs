@@ -34,6 +34,8 @@ pub(super) struct Keeper {
     pub(super) unrecorded: bool,
     /// Bytes appended since the last checkpoint.
     appended_bytes: u64,
+    /// A growing file has become full since the last checkpoint.
+    full: bool,
 }
 
 impl Keeper {
@@ -65,6 +67,7 @@ impl Keeper {
             behind: true,
             unrecorded: false,
             appended_bytes: 0,
+            full: false,
             retention,
             clock,
             metrics,
@@ -88,6 +91,7 @@ impl Keeper {
             }
         }
         failure?;
+        self.full = self.full || extents.iter().any(|extent| self.has_full_file(extent.account));
         let last_seq = extents.iter().map(|extent| extent.last_seq).max();
         self.appended_seq = self.appended_seq.max(last_seq.unwrap_or(0));
         self.appended_bytes += extents.iter().map(|extent| extent.bytes.len() as u64).sum::<u64>();
@@ -122,6 +126,11 @@ impl Keeper {
         self.appended_bytes >= self.config.checkpoint_bytes
     }
 
+    /// Whether a file waits for a checkpoint to be sealed at its length.
+    pub(super) fn wants_to_seal(&self) -> bool {
+        self.full
+    }
+
     /// Makes everything appended durable, remembers how far that is, trims the journal, and seals the files that are
     /// large or old enough.
     pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
@@ -147,6 +156,7 @@ impl Keeper {
     /// again.
     fn seal(&mut self) -> Result<(), StoreError> {
         let mut failure = Ok(());
+        self.full = false;
         for account in self.due().collect::<Vec<_>>() {
             self.unrecorded = true;
             if let Err(error) = self.growing.seal(account) {
@@ -166,6 +176,10 @@ impl Keeper {
                 now_ms.saturating_sub(mark.first_received_ms) >= age_ms_max || self.is_full(*account, mark)
             })
             .map(|(account, _)| account)
+    }
+
+    fn has_full_file(&self, account: AccountId) -> bool {
+        self.growing.mark(account).is_some_and(|mark| self.is_full(account, &mark))
     }
 
     /// Whether a growing file is as long as it should get. Retention drops whole files: of an account that may keep few

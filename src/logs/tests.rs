@@ -75,6 +75,26 @@ async fn the_growing_file_is_readable_while_it_grows() {
     logs.close().unwrap();
 }
 
+#[tokio::test]
+async fn a_full_file_is_sealed_without_waiting_for_the_time_of_a_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { file_bytes_max: 10_000, checkpoint_interval_ms: 3_600_000, ..config(dir.path()) };
+    let metrics = Arc::new(Metrics::new());
+    let (disk, clock) = (Arc::new(OsDisk), Clock::manual(START_MS));
+    let journal = journal_tests::config(dir.path());
+    let (journal, logs) =
+        Logs::open(config, journal, disk, Arc::new(|_| None), metrics.clone(), clock).unwrap();
+    let shipping = async {
+        while metrics.logs.sealed_files.get() < 3 {
+            journal.append(batch(7, Durability::Synced, START_MS, "{\"a\":1}")).await.unwrap();
+        }
+    };
+    let shipped = tokio::time::timeout(Duration::from_secs(60), shipping).await;
+    assert!(shipped.is_ok(), "they grow and are not sealed");
+    journal.close();
+    logs.close().unwrap();
+}
+
 /// Waits for what another thread is about to do.
 async fn eventually(done: impl Fn() -> bool) {
     let waiting = async {
