@@ -1,44 +1,67 @@
 //! The committer: takes what waits, has it written and synced, and answers.
 
-use super::AppendError;
 use super::group::{Group, Press, Request};
 use super::queue::{Backlog, Queue};
 use super::writer::{Refusal, Writer};
+use super::{AppendError, locked};
 use crate::metrics::Metrics;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long a group waits for the accounts' logs to catch up before it is refused.
 const BACKLOG_WAIT: Duration = Duration::from_secs(2);
+/// While no batch comes, how often it is looked whether one would be taken.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why batches are refused, while they are. Shared with whoever asks how the journal is.
+pub(super) type Trouble = Arc<Mutex<Option<AppendError>>>;
 
 pub(super) struct Committer {
     writer: Writer,
     press: Press,
     backlog: Arc<Backlog>,
     metrics: Arc<Metrics>,
-    /// Why the last group was refused: a reason is logged when it begins, not for every group.
-    trouble: Option<AppendError>,
+    /// A reason is logged when it begins, not for every group.
+    trouble: Trouble,
+    /// Length of the group that was refused last.
+    refused_bytes: u64,
 }
 
 impl Committer {
     pub(super) fn new(writer: Writer, press: Press, backlog: Arc<Backlog>, metrics: Arc<Metrics>) -> Self {
-        Self { writer, press, backlog, metrics, trouble: None }
+        Self { writer, press, backlog, metrics, trouble: Trouble::default(), refused_bytes: 0 }
+    }
+
+    pub(super) fn trouble(&self) -> Trouble {
+        self.trouble.clone()
     }
 
     /// Commits what comes until the queue is closed and empty.
     pub(super) fn run(&mut self, queue: &Queue, group_bytes_max: usize) {
         let _end = EndOnDrop(queue, self.backlog.clone());
-        while let Some(requests) = queue.take(group_bytes_max) {
+        while let Some(requests) = queue.take(group_bytes_max, LOOK_INTERVAL) {
             let wait = if queue.is_closed() { Duration::ZERO } else { BACKLOG_WAIT };
-            if self.backlog.wait_for_room(wait) {
+            if requests.is_empty() {
+                self.look();
+            } else if self.backlog.wait_for_room(wait) {
                 self.commit(requests);
             } else {
-                let (error, source) = (AppendError::Busy, None);
-                self.refuse(requests, Refusal { error, source });
+                self.refuse(requests, Refusal::from(AppendError::Busy));
             }
         }
         // Nobody waits for this any more; what was answered once written is still on the shelf if it fails.
         let _ = self.writer.sync();
+    }
+
+    /// Looks whether a batch would be taken, so that it is known without one when trouble begins and when it is over.
+    pub(super) fn look(&mut self) {
+        let troubled = locked(&self.trouble).is_some();
+        let looked = match self.backlog.wait_for_room(Duration::ZERO) {
+            false => Err(Refusal::from(AppendError::Busy)),
+            true if troubled => self.writer.probe(self.refused_bytes),
+            true => self.writer.look_for_room(0),
+        };
+        self.turn(looked.err());
     }
 
     /// Commits one group.
@@ -51,6 +74,7 @@ impl Committer {
         if let Err(refusal) = self.writer.write(&group) {
             group.written.refuse(refusal.error);
             group.synced.refuse(refusal.error);
+            self.refused_bytes = group.bytes.len() as u64;
             return self.note(Some(refusal));
         }
         self.metrics.journal.group_batches.observe(group.batches as f64);
@@ -78,11 +102,10 @@ impl Committer {
         self.note(Some(refusal));
     }
 
-    /// Counts a refusal; logs when refusals begin and when they are over.
+    /// Counts a refusal.
     fn note(&mut self, refusal: Option<Refusal>) {
-        let error = refusal.as_ref().map(|refusal| refusal.error);
-        if let Some(error) = error {
-            let reason = match error {
+        if let Some(refusal) = &refusal {
+            let reason = match refusal.error {
                 AppendError::Full => "full",
                 AppendError::Sync => "sync",
                 AppendError::Busy => "busy",
@@ -90,16 +113,24 @@ impl Committer {
             };
             self.metrics.journal.failures.with_label_values(&[reason]).inc();
         }
-        if error == self.trouble {
+        self.turn(refusal);
+    }
+
+    /// Logs when refusals begin and when they are over.
+    fn turn(&mut self, refusal: Option<Refusal>) {
+        let error = refusal.as_ref().map(|refusal| refusal.error);
+        if std::mem::replace(&mut *locked(&self.trouble), error) == error {
             return;
         }
-        self.trouble = error;
         match refusal {
             Some(Refusal { error, source }) => {
                 let source = source.map(|source| source.to_string());
                 tracing::error!(%error, source, "the journal refuses batches");
             }
-            None => tracing::info!("the journal takes batches again"),
+            None => {
+                self.refused_bytes = 0;
+                tracing::info!("the journal takes batches again");
+            }
         }
     }
 }

@@ -45,7 +45,7 @@ pub use shelf::ReplayError;
 use crate::domain::account::Durability;
 use crate::domain::batch::Batch;
 use crate::metrics::Metrics;
-use committer::Committer;
+use committer::{Committer, Trouble};
 use disk::Disk;
 use group::{Payload, Press, Presses, Request};
 use queue::{Backlog, Queue};
@@ -163,6 +163,7 @@ pub struct Journal {
 
 struct Inner {
     queue: Arc<Queue>,
+    trouble: Trouble,
     presses: Presses,
     durability: Durability,
     coalesce_bytes_max: usize,
@@ -181,13 +182,14 @@ impl Journal {
     ) -> Result<(Self, Feed), OpenError> {
         let (mut committer, feed) = open_parts(&config, disk, metrics.clone(), floor, backlog_bytes_max)?;
         let queue = Arc::new(Queue::new(config.queue_bytes_max, metrics.journal.queue_bytes.clone()));
-        let waiting = queue.clone();
+        let (waiting, trouble) = (queue.clone(), committer.trouble());
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || committer.run(&waiting, config.group_bytes_max))
             .map_err(OpenError::Thread)?;
         let inner = Inner {
             queue,
+            trouble,
             presses: Presses::new(config.compression_level),
             durability: config.durability,
             coalesce_bytes_max: config.coalesce_bytes_max,
@@ -222,6 +224,15 @@ impl Journal {
         let (answer, answered) = oneshot::channel();
         inner.queue.push(Request { account, durability, received_ms, payload, answer })?;
         answered.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Whether batches are taken, and if not, why. Follows the last group; while none comes, the journal looks by itself
+    /// every second, so that trouble is known, and known to be over, without traffic.
+    pub fn health(&self) -> Result<(), AppendError> {
+        if self.inner.queue.is_closed() {
+            return Err(AppendError::Closed);
+        }
+        locked(&self.inner.trouble).map_or(Ok(()), Err)
     }
 
     /// Refuses every batch from now on, commits those that wait, and ends. Blocks until that is done.

@@ -53,15 +53,15 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for batches and takes as many as `bytes_max` allows, in their order of arrival and at least one. `None`
-    /// once the queue is closed and empty.
-    pub(super) fn take(&self, bytes_max: usize) -> Option<Vec<Request>> {
-        let mut state = locked(&self.state);
-        while state.requests.is_empty() {
-            if state.closed {
-                return None;
-            }
-            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+    /// Waits for batches and takes as many as `bytes_max` allows, in their order of arrival and at least one: none when
+    /// the time is up, `None` once the queue is closed and empty.
+    pub(super) fn take(&self, bytes_max: usize, at_most: Duration) -> Option<Vec<Request>> {
+        let nothing = |state: &mut Waiting| state.requests.is_empty() && !state.closed;
+        let state = locked(&self.state);
+        let (mut state, _) =
+            self.arrived.wait_timeout_while(state, at_most, nothing).unwrap_or_else(PoisonError::into_inner);
+        if state.requests.is_empty() && state.closed {
+            return None;
         }
         let mut bytes = 0;
         let mut count = 0;

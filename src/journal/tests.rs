@@ -97,6 +97,19 @@ impl Direct {
     }
 }
 
+impl Direct {
+    /// What the journal says of itself.
+    pub(crate) fn health(&self) -> Option<AppendError> {
+        *locked(&self.committer.trouble())
+    }
+
+    /// What the journal does each second without traffic.
+    pub(crate) fn look(&mut self) -> Option<AppendError> {
+        self.committer.look();
+        self.health()
+    }
+}
+
 pub(crate) fn inflate(blocks: &[u8]) -> String {
     String::from_utf8(zstd::stream::decode_all(blocks).unwrap()).unwrap()
 }
@@ -152,6 +165,32 @@ async fn a_closed_journal_refuses() {
     assert_eq!(refused.unwrap_err(), AppendError::Closed);
 }
 
+/// Waits for what another thread is about to do.
+pub(crate) async fn eventually(done: impl Fn() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    assert!(waited.is_ok(), "it never happens");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_known_and_known_to_be_over_without_traffic() {
+    let disk = disk::fake::FakeDisk::new(1);
+    let config = Config { disk_free_bytes_min: 1_000, ..config(Path::new("/data")) };
+    let metrics = Arc::new(Metrics::new());
+    let (journal, _feed) = Journal::open(config, Arc::new(disk.clone()), metrics, 0, 64 << 20).unwrap();
+    assert_eq!(journal.health(), Ok(()));
+    disk.set_free_bytes(999);
+    eventually(|| journal.health() == Err(AppendError::Full)).await;
+    disk.set_free_bytes(1_000_000);
+    eventually(|| journal.health().is_ok()).await;
+    journal.close();
+    assert_eq!(journal.health(), Err(AppendError::Closed));
+}
+
 #[tokio::test]
 async fn one_directory_is_one_process_s() {
     let dir = tempfile::tempdir().unwrap();
@@ -197,14 +236,14 @@ async fn a_full_queue_refuses_at_once() {
     let taken = (0..).take_while(|_| queue.push(request().0).is_ok()).count();
     assert_eq!(queue.push(request().0), Err(AppendError::Busy));
     assert!(metrics.journal.queue_bytes.get() <= 2_000);
-    assert_eq!(queue.take(usize::MAX).map(|requests| requests.len()), Some(taken));
+    assert_eq!(queue.take(usize::MAX, Duration::ZERO).map(|requests| requests.len()), Some(taken));
     assert_eq!(metrics.journal.queue_bytes.get(), 0);
     let (last, mut answered) = request();
     queue.push(last).unwrap();
     queue.abandon();
     assert_eq!(queue.push(request().0), Err(AppendError::Closed));
     assert!(answered.try_recv().is_err());
-    assert!(queue.take(1).is_none());
+    assert!(queue.take(1, Duration::ZERO).is_none());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! temporary name and then takes its own: at no moment is there a half of one.
 
 use super::block::Extent;
-use super::disk::{DiskFile, Mode, TEMPORARY, is_full, write_all};
+use super::disk::{self, DiskFile, Mode, TEMPORARY, is_full, write_all};
 use super::group::Group;
 use super::shelf::{Segment, Shelf};
 use super::{AppendError, Config};
@@ -14,10 +14,11 @@ use crate::clock;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-/// How much is written between two looks at the disk's free space.
-const FREE_CHECK_BYTES: u64 = 4 << 20;
 /// How much is written at most without a sync when nobody waits for one.
 const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
+
+/// Length of the file that is stored to see whether the disk works again.
+const PROBE_BYTES: usize = 4 << 10;
 
 /// The segment being written.
 struct Open {
@@ -36,8 +37,6 @@ pub(super) struct Writer {
     segment: Option<Open>,
     next_seq: u64,
     durable_seq: u64,
-    /// Bytes until free space is looked at again.
-    unchecked_bytes: u64,
 }
 
 /// Why a group cannot be made durable: what its batches are told, and what an operator wants to know.
@@ -46,6 +45,12 @@ pub(super) struct Refusal {
     pub error: AppendError,
     /// `None`: refused before anything was tried.
     pub source: Option<io::Error>,
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        Self { error, source: None }
+    }
 }
 
 impl From<io::Error> for Refusal {
@@ -67,7 +72,6 @@ impl Writer {
             segment: None,
             next_seq,
             durable_seq,
-            unchecked_bytes: 0,
         }
     }
 
@@ -98,7 +102,6 @@ impl Writer {
         }
         open.bytes += bytes;
         self.next_seq = group.last_seq + 1;
-        self.unchecked_bytes = self.unchecked_bytes.saturating_sub(bytes);
         self.shelf.grow(open.bytes, &group.written.extents);
         Ok(())
     }
@@ -181,19 +184,28 @@ impl Writer {
         let _ = open.file.truncate(open.durable_bytes).and_then(|()| open.file.sync());
     }
 
+    /// Whether a group of so many bytes could be made durable, as far as that can be told without one: the disk has room
+    /// and stores a small file.
+    pub(super) fn probe(&self, bytes: u64) -> Result<(), Refusal> {
+        self.look_for_room(bytes)?;
+        let disk = &*self.shelf.disk;
+        let path = self.shelf.dir.join(format!("probe{TEMPORARY}"));
+        let mut file = disk.open(&path, Mode::Create)?;
+        let stored = write_all(&mut *file, &mut [IoSlice::new(&[0; PROBE_BYTES])]).and_then(|()| file.sync());
+        disk::remove(disk, &path)?;
+        Ok(stored?)
+    }
+
     /// Refuses before anything is written when the journal or the disk is too full.
-    fn look_for_room(&mut self, bytes: u64) -> Result<(), Refusal> {
-        let full = Refusal { error: AppendError::Full, source: None };
+    pub(super) fn look_for_room(&self, bytes: u64) -> Result<(), Refusal> {
+        let full = Refusal::from(AppendError::Full);
         if self.shelf.bytes() + bytes > self.bytes_max {
             return Err(full);
         }
-        if self.unchecked_bytes < bytes {
-            let free = self.shelf.disk.free_bytes(&self.shelf.dir)?;
-            self.shelf.metrics.logs.disk_free_bytes.set(free as i64);
-            if free < self.disk_free_bytes_min.saturating_add(bytes) {
-                return Err(full);
-            }
-            self.unchecked_bytes = FREE_CHECK_BYTES.max(bytes);
+        let free = self.shelf.disk.free_bytes(&self.shelf.dir)?;
+        self.shelf.metrics.logs.disk_free_bytes.set(free as i64);
+        if free < self.disk_free_bytes_min.saturating_add(bytes) {
+            return Err(full);
         }
         Ok(())
     }

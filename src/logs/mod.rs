@@ -50,7 +50,7 @@ use keeper::Keeper;
 use retain::Sweep;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -120,6 +120,21 @@ impl StoreError {
 /// The thread that keeps the logs. Its end follows the journal's: dropping this only stops waiting for it.
 pub struct Logs {
     thread: JoinHandle<Result<(), StoreError>>,
+    health: LogsHealth,
+}
+
+/// Tells how the thread that keeps the logs is. Cheap to clone; keeps nothing alive.
+#[derive(Debug, Clone)]
+pub struct LogsHealth {
+    /// The thread holds the other end.
+    thread: Weak<()>,
+}
+
+impl LogsHealth {
+    /// Whether the thread is at work. If not, it has panicked or the journal is closed: nothing more can be stored.
+    pub fn is_alive(&self) -> bool {
+        self.thread.strong_count() > 0
+    }
 }
 
 impl Logs {
@@ -136,16 +151,19 @@ impl Logs {
         let (journal, feed) =
             Journal::open(journal, disk.clone(), metrics.clone(), loaded.seq, config.backlog_bytes_max)?;
         let keeper = Keeper::open(config, feed, loaded, disk, retention, clock, metrics)?;
-        let thread = std::thread::Builder::new()
-            .name("logs".to_owned())
-            .spawn(move || Thread::new(keeper).run())
-            .map_err(OpenError::Thread)?;
-        Ok((journal, Self { thread }))
+        let alive = Arc::new(());
+        let health = LogsHealth { thread: Arc::downgrade(&alive) };
+        let work = move || {
+            let _alive = alive;
+            Thread::new(keeper).run()
+        };
+        let thread = std::thread::Builder::new().name("logs".to_owned()).spawn(work);
+        Ok((journal, Self { thread: thread.map_err(OpenError::Thread)?, health }))
     }
 
-    /// Whether the thread is at work. If not, it has panicked or the journal is closed: nothing more can be stored.
-    pub fn is_alive(&self) -> bool {
-        !self.thread.is_finished()
+    /// For whoever needs to know, also after [`Self::close`], whether lines still reach the logs.
+    pub fn health(&self) -> LogsHealth {
+        self.health.clone()
     }
 
     /// Waits until everything the journal has committed is in the accounts' logs and durable. To be called after

@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::account::Durability;
 use crate::journal::disk::OsDisk;
 use crate::journal::tests as journal_tests;
-use journal_tests::{batch, inflate};
+use journal_tests::{batch, eventually, inflate};
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -95,15 +95,20 @@ async fn a_full_file_is_sealed_without_waiting_for_the_time_of_a_checkpoint() {
     logs.close().unwrap();
 }
 
-/// Waits for what another thread is about to do.
-async fn eventually(done: impl Fn() -> bool) {
-    let waiting = async {
-        while !done() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
-    assert!(waited.is_ok(), "it never happens");
+#[tokio::test]
+async fn a_panic_in_the_thread_of_the_logs_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal_tests::config(dir.path());
+    let retention: RetentionOf = Arc::new(|_| panic!("as a defect would"));
+    let (metrics, clock) = (Arc::new(Metrics::new()), Clock::manual(START_MS));
+    let (journal, logs) =
+        Logs::open(config(dir.path()), journal, Arc::new(OsDisk), retention, metrics, clock).unwrap();
+    let health = logs.health();
+    assert!(health.is_alive());
+    journal.append(batch(7, Durability::Synced, START_MS, "{}")).await.unwrap();
+    eventually(|| !health.is_alive()).await;
+    journal.close();
+    assert!(matches!(logs.close(), Err(StoreError::Panicked)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -136,6 +136,26 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
 }
 
 #[test]
+fn refusals_are_known_until_the_disk_works_again() {
+    for fault in [Fault::Full, Fault::Io] {
+        let disk = FakeDisk::new(1);
+        let (mut journal, _feed) = reopen(&disk, OnCorruption::Fail).0.unwrap();
+        assert_eq!(journal.look(), None);
+        disk.fail(disk.steps() + 1..u64::MAX, fault);
+        let error = journal.store(1, Durability::Synced, 0).unwrap_err();
+        assert_eq!(journal.health(), Some(error));
+        assert!(journal.look().is_some(), "nothing has changed");
+        disk.heal();
+        assert_eq!(journal.look(), None);
+        assert_eq!(journal.store(1, Durability::Synced, 1), Ok(()));
+        disk.fail(disk.steps() + 1..disk.steps() + 2, fault);
+        journal.store(1, Durability::Synced, 2).unwrap_err();
+        assert_eq!(journal.store(1, Durability::Synced, 3), Ok(()));
+        assert_eq!(journal.health(), None, "the next success ends it");
+    }
+}
+
+#[test]
 fn a_failed_sync_is_not_taken_back_by_one_that_succeeds() {
     let disk = FakeDisk::new(1);
     let (mut journal, _feed) = reopen(&disk, OnCorruption::Fail).0.unwrap();
