@@ -3,7 +3,7 @@
 use super::group::{Group, Press, Request};
 use super::queue::{Backlog, Queue};
 use super::writer::{Refusal, Writer};
-use super::{AppendError, locked};
+use super::{AppendError, chain, locked};
 use crate::metrics::Metrics;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,6 +47,8 @@ impl Committer {
                 self.commit(requests);
             } else {
                 self.refuse(requests, Refusal::from(AppendError::Busy));
+                // The logs are slow perhaps because the disk is full: operators should see how full.
+                let _ = self.writer.look_for_room(0, 0);
             }
         }
         // Nobody waits for this any more; what was answered once written is still on the shelf if it fails.
@@ -55,11 +57,12 @@ impl Committer {
 
     /// Looks whether a batch would be taken, so that it is known without one when trouble begins and when it is over.
     pub(super) fn look(&mut self) {
+        let owed_bytes = self.backlog.bytes() as u64;
         let troubled = locked(&self.trouble).is_some();
         let looked = match self.backlog.wait_for_room(Duration::ZERO) {
             false => Err(Refusal::from(AppendError::Busy)),
-            true if troubled => self.writer.probe(self.refused_bytes),
-            true => self.writer.look_for_room(0),
+            true if troubled => self.writer.probe(self.refused_bytes, owed_bytes),
+            true => self.writer.look_for_room(0, owed_bytes),
         };
         self.turn(looked.err());
     }
@@ -71,7 +74,7 @@ impl Committer {
             Ok(group) => group,
             Err((requests, error)) => return self.refuse(requests, Refusal::from(error)),
         };
-        if let Err(refusal) = self.writer.write(&group) {
+        if let Err(refusal) = self.writer.write(&group, self.backlog.bytes() as u64) {
             group.written.refuse(refusal.error);
             group.synced.refuse(refusal.error);
             self.refused_bytes = group.bytes.len() as u64;
@@ -124,8 +127,8 @@ impl Committer {
         }
         match refusal {
             Some(Refusal { error, source }) => {
-                let source = source.map(|source| source.to_string());
-                tracing::error!(%error, source, "the journal refuses batches");
+                let cause = source.map(|source| chain(&source));
+                tracing::error!(%error, cause, "the journal refuses batches");
             }
             None => {
                 self.refused_bytes = 0;

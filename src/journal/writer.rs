@@ -84,10 +84,11 @@ impl Writer {
         self.durable_seq
     }
 
-    /// Writes a group whose first block has the number [`Self::next_seq`]. Refused, it leaves no trace.
-    pub(super) fn write(&mut self, group: &Group) -> Result<(), Refusal> {
+    /// Writes a group whose first block has the number [`Self::next_seq`]. Refused, it leaves no trace. `owed_bytes`: see
+    /// [`Self::look_for_room`].
+    pub(super) fn write(&mut self, group: &Group, owed_bytes: u64) -> Result<(), Refusal> {
         let bytes = group.bytes.len() as u64;
-        self.look_for_room(bytes)?;
+        self.look_for_room(bytes, owed_bytes)?;
         if self.segment.as_ref().is_some_and(|open| open.bytes >= self.segment_bytes) {
             self.sync()?;
             self.segment = None;
@@ -186,8 +187,8 @@ impl Writer {
 
     /// Whether a group of so many bytes could be made durable, as far as that can be told without one: the disk has room
     /// and stores a small file.
-    pub(super) fn probe(&self, bytes: u64) -> Result<(), Refusal> {
-        self.look_for_room(bytes)?;
+    pub(super) fn probe(&self, bytes: u64, owed_bytes: u64) -> Result<(), Refusal> {
+        self.look_for_room(bytes, owed_bytes)?;
         let disk = &*self.shelf.disk;
         let path = self.shelf.dir.join(format!("probe{TEMPORARY}"));
         let mut file = disk.open(&path, Mode::Create)?;
@@ -196,15 +197,17 @@ impl Writer {
         Ok(stored?)
     }
 
-    /// Refuses before anything is written when the journal or the disk is too full.
-    pub(super) fn look_for_room(&self, bytes: u64) -> Result<(), Refusal> {
+    /// Refuses before anything is written when the journal or the disk is too full. Every byte is written twice, the
+    /// second time to its account's log; `owed_bytes` have been so once. What is committed must fit both times: the logs
+    /// do not use up the reserve.
+    pub(super) fn look_for_room(&self, bytes: u64, owed_bytes: u64) -> Result<(), Refusal> {
         let full = Refusal::from(AppendError::Full);
         if self.shelf.bytes() + bytes > self.bytes_max {
             return Err(full);
         }
         let free = self.shelf.disk.free_bytes(&self.shelf.dir)?;
         self.shelf.metrics.logs.disk_free_bytes.set(free as i64);
-        if free < self.disk_free_bytes_min.saturating_add(bytes) {
+        if free < self.disk_free_bytes_min.saturating_add(2 * bytes + owed_bytes) {
             return Err(full);
         }
         Ok(())

@@ -145,9 +145,6 @@ impl Keeper {
         self.appended_bytes = 0;
         let took = started.elapsed().as_secs_f64();
         self.metrics.logs.checkpoint_seconds.observe(took);
-        if let Ok(free) = self.growing.disk().free_bytes(self.growing.dir()) {
-            self.metrics.logs.disk_free_bytes.set(free as i64);
-        }
         self.seal()?;
         if self.unrecorded { self.record() } else { Ok(()) }
     }

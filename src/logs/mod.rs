@@ -44,7 +44,7 @@ mod retain;
 use crate::clock::{self, Clock};
 use crate::domain::account::{AccountId, Retention};
 use crate::journal::disk::Disk;
-use crate::journal::{self, Extent, Journal, ReplayError};
+use crate::journal::{self, Extent, Journal, ReplayError, chain};
 use crate::metrics::Metrics;
 use keeper::Keeper;
 use retain::Sweep;
@@ -268,8 +268,8 @@ impl Thread {
     }
 
     fn failed(&self, operation: &str, error: &StoreError) {
-        let source = std::error::Error::source(error).map(ToString::to_string);
-        tracing::error!(operation, %error, source, "the accounts' logs could not be kept: trying again");
+        let error = chain(error);
+        tracing::error!(operation, error, "the accounts' logs could not be kept: trying again");
         self.keeper.metrics.logs.failures.with_label_values(&[operation]).inc();
     }
 }

@@ -136,6 +136,23 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
 }
 
 #[test]
+fn the_accounts_logs_do_not_use_up_the_reserve() {
+    let disk = FakeDisk::new(1);
+    let metrics = Arc::new(Metrics::new());
+    let config = Config { disk_free_bytes_min: 1_000_000, ..config(Path::new("/data")) };
+    let (mut journal, feed) = Direct::open(&config, Arc::new(disk.clone()), metrics.clone(), 0).unwrap();
+    journal.store(1, Durability::Synced, 0).unwrap();
+    let extents = feed.next(Duration::ZERO).unwrap();
+    let block = extents[0].bytes.len();
+    // Room for the next block in the journal and in its log, but not for the first one in its log as well.
+    disk.set_free_bytes(1_000_000 + 3 * block as u64 - 1);
+    assert_eq!(journal.store(1, Durability::Synced, 1), Err(AppendError::Full));
+    assert_eq!(metrics.logs.disk_free_bytes.get(), 1_000_000 + 3 * block as i64 - 1);
+    feed.done(block);
+    assert_eq!(journal.store(1, Durability::Synced, 2), Ok(()));
+}
+
+#[test]
 fn refusals_are_known_until_the_disk_works_again() {
     for fault in [Fault::Full, Fault::Io] {
         let disk = FakeDisk::new(1);

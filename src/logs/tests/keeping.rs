@@ -331,6 +331,21 @@ fn a_new_journal_behind_old_logs_loses_nothing() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_says_which_file_and_why() {
+    let failure = (1..100).find_map(|step| {
+        let (mut storage, _) = grown();
+        storage.disk.fail(storage.disk.steps() + step..u64::MAX, Fault::Full);
+        match storage.open() {
+            Err(OpenError::Logs(error @ StoreError::Replay(_))) => Some(chain(&error)),
+            _ => None,
+        }
+    });
+    let expect = "cannot append from the journal: cannot store what the journal holds: \
+                  cannot use /data/logs/1/current.ndjson.zst: no storage space";
+    assert_eq!(failure.unwrap(), expect);
+}
+
+#[test]
 fn a_log_that_cannot_be_written_gives_up_when_the_journal_is_closed() {
     let disk = FakeDisk::new(1);
     let root = Path::new("/data");
