@@ -5,6 +5,8 @@ mod program;
 
 use clap::{Parser, Subcommand};
 use shipgate::config::{Config, Mistakes};
+use shipgate::control::operator::{reset_api_token, set_plan};
+use shipgate::domain::plan::Plan;
 use shipgate::domain::token::GatewayCredential;
 use shipgate::{client, load, ops};
 use std::path::PathBuf;
@@ -37,11 +39,28 @@ enum Command {
         #[arg(long)]
         defaults: bool,
     },
+    /// Give the main account a new API token, shown once: when all are lost. Run it on the server's machine, with its configuration;
+    /// the server may be running.
+    ResetApiToken {
+        /// The token's name; one that has it already opens nothing any more.
+        #[arg(default_value = "admin")]
+        name: String,
+    },
+    /// Set the plan of the main account and its sub-accounts. Run it on the server's machine, with its configuration.
+    SetPlan {
+        /// community (one enabled shipping token an account), pro or enterprise (fifteen).
+        #[arg(value_parser = plan)]
+        plan: Plan,
+    },
     /// Ask a running Shipgate on this machine whether it is ready. Exits with 0 if it is, 1 if not.
     Healthcheck,
     #[command(flatten)]
     Client(client::Command),
     Load(Box<load::Command>),
+}
+
+fn plan(name: &str) -> Result<Plan, &'static str> {
+    Plan::from_name(name).ok_or("must be community, pro or enterprise")
 }
 
 /// Bad configuration, as sysexits.h has it for wrong usage.
@@ -78,6 +97,15 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let ready = program::block_on(ops::probe(config()?.ops.http))?;
             println!("{}", ready.as_ref().map_or_else(|reason| reason.as_str(), |()| "ready"));
             return Ok(if ready.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Some(Command::ResetApiToken { name }) => {
+            let token =
+                program::with_store(&config()?, async |store| Ok(reset_api_token(store, &name).await?))?;
+            println!("{}", token.expose());
+        }
+        Some(Command::SetPlan { plan }) => {
+            let before = program::with_store(&config()?, async |store| Ok(set_plan(store, plan).await?))?;
+            println!("the plan is {}, and was {}", plan.name(), before.name());
         }
         Some(Command::Client(_)) if arguments.config.is_some() => {
             anyhow::bail!("--config is for the server: name it with --url or SHIPGATE_URL")

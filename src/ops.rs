@@ -30,7 +30,7 @@ pub struct OpsError {
 const PROBE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Says why the program is not ready, or nothing if it is.
-pub type Readiness = Arc<dyn Fn() -> Option<&'static str> + Send + Sync>;
+pub type Readiness = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 struct Ops {
     metrics: Arc<Metrics>,

@@ -14,7 +14,7 @@ use shipgate::gateway::Gate;
 use shipgate::gateway::listener::Listener;
 use shipgate::journal::Journal;
 use shipgate::journal::disk::OsDisk;
-use shipgate::logs::Logs;
+use shipgate::logs::{Logs, LogsHealth};
 use shipgate::metrics::Metrics;
 use shipgate::shutdown::Shutdown;
 use shipgate::store::Store;
@@ -23,8 +23,8 @@ use shipgate::{ops, sync, telemetry};
 use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -60,6 +60,20 @@ pub fn run(config: Config) -> anyhow::Result<()> {
             stopped = program.stop() => stopped,
             () = signals.asked_again_to_stop() => end_at_once(),
         }
+    })?
+}
+
+/// Asks the store itself something, whether the program runs or not.
+pub fn with_store<T>(
+    config: &Config,
+    ask: impl AsyncFnOnce(&Store) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    block_on(async {
+        let store =
+            control::open_store(&config.control, Clock::system()).await.context("cannot open the store")?;
+        let answer = ask(&store).await;
+        store.close().await;
+        answer
     })?
 }
 
@@ -103,7 +117,7 @@ pub fn raise_file_limit() {
 
 struct Program {
     drain_timeout: Duration,
-    draining: Arc<AtomicBool>,
+    health: Arc<Health>,
     ops: Shutdown,
     control: Shutdown,
     sync: Shutdown,
@@ -115,14 +129,16 @@ struct Program {
 
 impl Program {
     async fn start(mut config: Config) -> anyhow::Result<Self> {
-        let (metrics, clock, current) = (Arc::new(Metrics::new()), Clock::system(), Current::default());
-        let draining = Arc::new(AtomicBool::new(false));
+        let (metrics, clock, health) =
+            (Arc::new(Metrics::new()), Clock::system(), Arc::new(Health::default()));
+        let current = health.directory.clone();
         let [listener, sync, control, ops] = [(); 4].map(|()| Shutdown::new());
 
         // Every port is taken before anything is made: a start that fails leaves no account whose tokens nobody saw.
         let ingest =
             Listener::bind(&config.gateway, &metrics, &listener.tasks()).context("cannot serve ingest")?;
-        let readiness = readiness(&draining, &current);
+        let asked = Arc::clone(&health);
+        let readiness: ops::Readiness = Arc::new(move || asked.trouble());
         let ops_address = ops::start(&config.ops, Arc::clone(&metrics), readiness, &ops.tasks())
             .await
             .context("cannot serve metrics and health")?;
@@ -133,6 +149,7 @@ impl Program {
                 .await
                 .context("cannot start the control plane")?;
         let (journal, logs) = open_logs(&config, &current, &metrics, &clock).await?;
+        let _ = health.storage.set((journal.clone(), logs.health()));
         let first_start =
             bootstrap(&store, config.bootstrap.clone()).await.context("cannot make the first account")?;
 
@@ -146,12 +163,12 @@ impl Program {
         ingest.serve(gate, &listener.tasks());
         announce(first_start.as_ref(), &config, addresses)?;
         let drain_timeout = config.gateway.drain_timeout;
-        Ok(Self { drain_timeout, draining, ops, control, sync, listener, store, journal, logs })
+        Ok(Self { drain_timeout, health, ops, control, sync, listener, store, journal, logs })
     }
 
     /// Ends every stage. What does not end in time is said; the logs are closed in any case.
     async fn stop(self) -> anyhow::Result<()> {
-        self.draining.store(true, Ordering::Relaxed);
+        self.health.stopping.store(true, Ordering::Relaxed);
         let stages = [
             ("ingest", self.listener, self.drain_timeout + STAGE_DEADLINE),
             ("the directory's stream", self.sync, STAGE_DEADLINE),
@@ -207,14 +224,30 @@ impl Signals {
     }
 }
 
-/// Not ready before the first directory, nor while stopping.
-fn readiness(draining: &Arc<AtomicBool>, current: &Current) -> ops::Readiness {
-    let (draining, current) = (Arc::clone(draining), current.clone());
-    Arc::new(move || match (draining.load(Ordering::Relaxed), current.is_ready()) {
-        (true, _) => Some("stopping"),
-        (false, false) => Some("no directory of tokens yet"),
-        (false, true) => None,
-    })
+/// What readiness is made of.
+#[derive(Default)]
+struct Health {
+    stopping: AtomicBool,
+    directory: Current,
+    /// Once they are open.
+    storage: OnceLock<(Journal, LogsHealth)>,
+}
+
+impl Health {
+    /// Why batches would be refused, if they would.
+    fn trouble(&self) -> Option<String> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Some("stopping".to_owned());
+        }
+        let Some((journal, logs)) = self.storage.get() else { return Some("starting".to_owned()) };
+        if !self.directory.is_ready() {
+            return Some("no directory of tokens yet".to_owned());
+        }
+        if !logs.is_alive() {
+            return Some("the accounts' logs are not kept any more: restart, and see the log".to_owned());
+        }
+        journal.health().err().map(|error| format!("batches cannot be stored: {error}"))
+    }
 }
 
 /// Opens journal and logs, which brings what a crash left in the journal into the logs first.

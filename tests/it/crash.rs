@@ -130,7 +130,13 @@ fn a_full_disk_refuses_and_recovers_without_a_restart() {
     assert!(refused.header("retry-after").is_some());
     let ready = Request::get("/livez").send(gate.ops);
     assert_eq!(ready.status, 200);
+    eventually("not ready while full", || {
+        (Request::get("/readyz").send(gate.ops).status == 503).then_some(())
+    });
     std::fs::remove_file(&ballast).unwrap();
+    eventually("ready without traffic", || {
+        (Request::get("/readyz").send(gate.ops).status == 200).then_some(())
+    });
     eventually("room again", || (shipper.ship(&["after"]).status == 200).then_some(()));
     let acknowledged = gate.acknowledged(gate.account);
     // Everything reaches the log while the program runs: its disk ends with it.

@@ -188,3 +188,22 @@ fn no_secret_is_in_the_log_or_the_metrics() {
         assert!(!metrics.contains(secret), "{secret} in the metrics");
     }
 }
+
+#[test]
+fn an_operator_replaces_a_lost_api_token_and_sets_the_plan() {
+    let gate = Gate::start();
+    let operate = |arguments: &[&str]| {
+        let output = shipgate().args(arguments).env("SHIPGATE__DATA_DIR", gate.data()).output().unwrap();
+        let said =
+            String::from_utf8(if output.status.success() { output.stdout } else { output.stderr }).unwrap();
+        (output.status.code(), said.trim().to_owned())
+    };
+    let (code, token) = operate(&["reset-api-token"]);
+    assert_eq!(code, Some(0), "{token}");
+    let whoami = |token: &str| Request::get("/v1/whoami").header("X-API-TOKEN", token).send(gate.api).status;
+    assert_eq!((whoami(&token), whoami(API_TOKEN)), (200, 403), "the lost one opens nothing any more");
+    assert_eq!(operate(&["set-plan", "community"]).0, Some(0));
+    let limits = Request::get("/v1/log-shipping/tokens/limits").header("X-API-TOKEN", &token).send(gate.api);
+    assert_eq!(limits.json()["maxAllowedTokens"], 1);
+    assert_eq!(operate(&["set-plan", "gold"]).0, Some(2));
+}
