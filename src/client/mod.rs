@@ -37,7 +37,7 @@ pub enum Command {
     /// Manage accounts (all but `show` without an account need the main account's API token)
     Account {
         #[command(subcommand)]
-        action: AccountAction,
+        action: Box<AccountAction>,
         #[command(flatten)]
         connection: Connection,
     },
@@ -110,7 +110,7 @@ pub async fn run(command: Command) -> Result<String, Failure> {
     let api = Api::new(connection).map_err(failed)?;
     let done = match command {
         Command::Token { action, .. } => tokens::run(&api, action).await,
-        Command::Account { action, .. } => accounts::run(&api, action).await,
+        Command::Account { action, .. } => accounts::run(&api, *action).await,
         Command::ApiToken { action, .. } => api_tokens::run(&api, action).await,
         Command::Audit { command, .. } => audit::run(&api, command).await,
     };
