@@ -82,13 +82,26 @@ pub(super) fn created_api_token(answer: &Value) -> String {
 
 /// Entries of the audit trail.
 pub(super) fn changes(entries: &Value) -> String {
-    let header = ["TIME", "ACCOUNT", "ACTOR", "FROM", "ACTION", "SUBJECT", "BEFORE", "AFTER"];
+    let header = ["TIME", "ACCOUNT", "ACTOR", "FROM", "ACTION", "SUBJECT", "CHANGE"];
     table(&header, entries, |entry| {
         let mut row = vec![instant(&entry["at"])];
-        let keys = ["accountId", "actor", "sourceAddress", "action", "subject", "before", "after"];
+        let keys = ["accountId", "actor", "sourceAddress", "action", "subject"];
         row.extend(keys.map(|key| text(&entry[key])));
+        row.push(change(&entry["before"], &entry["after"]));
         row
     })
+}
+
+/// What is different after; all there is of what came or went.
+fn change(before: &Value, after: &Value) -> String {
+    let Some(fields) = after.as_object().or(before.as_object()) else {
+        return "-".to_owned();
+    };
+    let changes = fields.keys().filter_map(|key| match (before.get(key), after.get(key)) {
+        (Some(was), Some(is)) => (was != is).then(|| format!("{key} {was} -> {is}")),
+        (one, other) => one.or(other).map(|value| format!("{key} {value}")),
+    });
+    changes.collect::<Vec<_>>().join(", ")
 }
 
 /// A new account's secrets.

@@ -235,6 +235,9 @@ async fn api_tokens_are_replaced_from_the_command_line() {
     server.run_with(&["account", "create", "team"], fresh).await.unwrap();
     let printed = server.run_with(&["api-token", "create", "x", "--account", "1001"], fresh).await.unwrap();
     assert!(printed.contains("not shown again"), "{printed}");
+    server.run_with(&["account", "update", "team", "--retention-days", "9"], fresh).await.unwrap();
+    let audit = server.run_with(&["audit", "--limit", "1"], fresh).await.unwrap();
+    assert!(audit.ends_with("account:1001  retentionDays 7 -> 9"), "{audit}");
     let audit = server.run_with(&["audit", "--limit", "1"], fresh).await.unwrap();
     assert_eq!(audit.lines().count(), 2, "{audit}");
     assert!(
