@@ -271,7 +271,7 @@ impl Read {
             credential,
             body_bytes_max: self.number("control.body_bytes_max", 1),
             request_timeout_ms: self.number("control.request_timeout_ms", 1),
-            connections_max: self.number("control.connections_max", 1),
+            connections_max: self.number("control.connections_max", 16),
             revisions_max: self.number("control.revisions_max", 1),
         }
     }
@@ -280,8 +280,8 @@ impl Read {
         let (api_token, shipping_token) =
             (self.text("bootstrap.api_token"), self.text("bootstrap.shipping_token"));
         let account_name = self.text("bootstrap.account").trim().to_owned();
-        if account_name.is_empty() {
-            self.mistake("bootstrap.account", "must not be empty");
+        if account_name.is_empty() || account_name.len() > 100 || account_name.chars().any(char::is_control) {
+            self.mistake("bootstrap.account", "must have 1 to 100 bytes and no control characters");
         }
         let plan = Plan::from_name(&self.text("bootstrap.plan"));
         if plan.is_none() {
@@ -328,7 +328,12 @@ impl Read {
         if value < min {
             self.mistake(key, &format!("must be at least {min}"));
         }
-        N::try_from(value).unwrap_or_default()
+        N::try_from(value).unwrap_or_else(|_| {
+            if value >= min {
+                self.mistake(key, "is too large");
+            }
+            N::default()
+        })
     }
 
     fn level(&mut self, key: &str) -> i32 {

@@ -26,5 +26,6 @@ pub mod clock;
 pub mod load;
 pub mod metrics;
 pub mod ops;
+pub mod serve;
 pub mod shutdown;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! For operators and orchestrators, on a port of their own: `/metrics`, `/livez`, `/readyz`.
 
 use crate::metrics::Metrics;
+use crate::serve::serve;
 use crate::shutdown::Tasks;
 use axum::Router;
 use axum::extract::State;
@@ -25,6 +26,9 @@ pub struct OpsError {
     pub address: SocketAddr,
     pub source: io::Error,
 }
+
+/// Scrapers and probes are few.
+const CONNECTIONS_MAX: usize = 128;
 
 /// For a probe to be answered.
 const PROBE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -52,11 +56,7 @@ pub async fn start(
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(Arc::new(Ops { metrics, readiness }));
-    let stage = tasks.clone();
-    tasks.spawn(async move {
-        let draining = async move { stage.draining().await };
-        let _ = axum::serve(listener, router).with_graceful_shutdown(draining).await;
-    });
+    serve(listener, router, CONNECTIONS_MAX, tasks.clone());
     Ok(address)
 }
 

@@ -3,11 +3,11 @@
 
 use super::error::{ApiError, Area};
 use super::exchange::RequestId;
-use super::listener::Peer;
 use super::sign_ins::{FailedSignIns, SignedIn};
 use crate::domain::account::AccountId;
 use crate::domain::token::TokenDigest;
 use crate::metrics::Metrics;
+use crate::serve::Peer;
 use crate::shutdown::Tasks;
 use crate::store::api_tokens::ApiTokenId;
 use crate::store::{By, Store};

@@ -140,8 +140,9 @@ pub(super) async fn settings(admin: Admin) -> Result<Json<Settings>, ApiError> {
     Ok(Json(Settings { account: account.into(), default_token: default_token.into() }))
 }
 
+/// Fields that are not here are passed over: published clients send many.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct NewAccount {
     /// Unique among the main account and its sub-accounts, at most 100 characters.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S")]

@@ -6,9 +6,9 @@
 
 use super::access::App;
 use super::error::ApiError;
-use super::listener::Peer;
 use super::sign_ins::SignedIn;
 use crate::clock::monotonic;
+use crate::serve::Peer;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};

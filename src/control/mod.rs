@@ -14,7 +14,6 @@ mod error;
 mod exchange;
 pub mod first_start;
 mod input;
-mod listener;
 mod openapi;
 pub mod operator;
 mod sign_ins;
@@ -26,6 +25,7 @@ mod tests;
 use crate::clock::Clock;
 use crate::domain::token::GatewayCredential;
 use crate::metrics::Metrics;
+use crate::serve::serve;
 use crate::shutdown::Tasks;
 use crate::store::key::{Key, KeySource};
 use crate::store::{OpenError, Options, Store};
@@ -133,6 +133,6 @@ pub async fn start(
         .method_not_allowed_fallback(exchange::no_such_method)
         .layer(from_fn_with_state(app.clone(), exchange::exchange))
         .with_state(app);
-    listener::serve(listener, router, config.connections_max, tasks);
+    serve(listener, router, config.connections_max, tasks);
     Ok(address)
 }

@@ -120,9 +120,8 @@ impl Framing<'_> {
     /// The most bytes that the lines of `body` can take once what they lack is added.
     pub fn stored_bytes_max(&self, body: &[u8]) -> usize {
         let lines = memchr::memchr_iter(b'\n', body).count() + 1;
-        // A type's characters may each take six bytes once quoted (`\u0000`).
-        let additions =
-            r#""@timestamp":"2026-01-31T23:59:59.123Z","type":"",,"#.len() + 6 * self.default_type.len();
+        let quoted_type = serde_json::to_string(self.default_type).map_or(0, |quoted| quoted.len());
+        let additions = r#""@timestamp":"2026-01-31T23:59:59.123Z","type":,"#.len() + quoted_type;
         body.len() + lines * (additions + 1)
     }
 }
@@ -137,11 +136,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Judges every line of `body`.
+    /// Judges every line of `body`. Room for all that could be stored is made at once and touched only as far as it is needed, so
+    /// that it never has to be moved: see [`Framing::stored_bytes_max`] before calling this.
     pub fn parse(permit: Permit, body: &[u8], framing: Framing<'_>) -> Self {
         let text = Text::of(body);
         let additions = Additions::new(framing);
-        let mut lines = Vec::with_capacity(body.len() + body.len() / 4 + 128);
+        let mut lines = Vec::with_capacity(framing.stored_bytes_max(body));
         let mut tally = Tally::default();
         let mut start = 0;
         let mut number = 0;

@@ -1,6 +1,6 @@
 //! Room for a request: a budget of memory for the whole node, and a rate for each account that has one.
 //!
-//! Room is reserved before bytes are read and given back when the request's [`Slot`] is dropped, however it ends.
+//! Room is reserved as bytes arrive and given back when the request's [`Slot`] is dropped, however it ends.
 //! There is no queue: who finds no room is told so at once.
 
 use super::refusal::Refusal;
@@ -31,15 +31,15 @@ impl Admission {
         Self { in_flight: Arc::new(in_flight), rates: DashMap::new(), epoch: clock::monotonic() }
     }
 
-    /// A place for a request of at least `bytes`, unless its account is over its rate or the node is full.
-    pub fn reserve(&self, grant: &AccountGrant, bytes: usize) -> Result<Slot, Refusal> {
-        if grant.rate_bytes_max.is_some() {
+    /// A place for a request, unless its account is over its rate. It grows with what arrives: who only declares a large
+    /// body takes no room from others.
+    pub fn reserve(&self, grant: &AccountGrant) -> Result<Slot, Refusal> {
+        if let Some(bytes_per_second) = grant.rate_bytes_max {
             let rate = self.rates.entry(grant.account).or_default();
+            rate.follow(bytes_per_second);
             rate.check(self.now_us()).map_err(|retry_after| Refusal::OverRate { retry_after })?;
         }
-        let mut slot = Slot { in_flight: Arc::clone(&self.in_flight), bytes: 0 };
-        slot.grow(bytes)?;
-        Ok(slot)
+        Ok(Slot { in_flight: Arc::clone(&self.in_flight), bytes: 0 })
     }
 
     /// Counts `bytes` of plain log against the account's rate.
@@ -93,11 +93,19 @@ impl Drop for Slot {
 #[derive(Default)]
 struct Rate {
     paid_off_us: AtomicU64,
+    bytes_per_second: AtomicU64,
 }
 
 const BURST_US: u64 = 1_000_000;
 
 impl Rate {
+    /// A new rate forgives what was owed under the old one.
+    fn follow(&self, bytes_per_second: u64) {
+        if self.bytes_per_second.swap(bytes_per_second, Ordering::Relaxed) != bytes_per_second {
+            self.paid_off_us.store(0, Ordering::Relaxed);
+        }
+    }
+
     fn check(&self, now_us: u64) -> Result<(), Duration> {
         let ahead_us = self.paid_off_us.load(Ordering::Relaxed).saturating_sub(now_us);
         match ahead_us.checked_sub(BURST_US) {
@@ -128,12 +136,19 @@ mod tests {
         }
     }
 
+    /// A slot of so many bytes.
+    fn slot(admission: &Admission, bytes: usize) -> Result<Slot, Refusal> {
+        let mut slot = admission.reserve(&grant())?;
+        slot.grow(bytes)?;
+        Ok(slot)
+    }
+
     #[test]
     fn gives_back_what_it_reserved() {
         let admission = Admission::new(100, Arc::new(Metrics::new()));
-        let mut first = admission.reserve(&grant(), 60).ok().unwrap();
-        assert!(admission.reserve(&grant(), 41).is_err(), "no room");
-        let second = admission.reserve(&grant(), 40).ok().unwrap();
+        let mut first = slot(&admission, 60).ok().unwrap();
+        assert!(slot(&admission, 41).is_err(), "no room");
+        let second = slot(&admission, 40).ok().unwrap();
         assert!(first.grow(1).is_err(), "full");
         drop(second);
         assert!(first.cover(100).is_ok());
@@ -145,9 +160,20 @@ mod tests {
     #[test]
     fn a_request_that_is_alone_may_pass_the_budget() {
         let admission = Admission::new(100, Arc::new(Metrics::new()));
-        let mut alone = admission.reserve(&grant(), 10).ok().unwrap();
+        let mut alone = slot(&admission, 10).ok().unwrap();
         assert!(alone.cover(1_000).is_ok());
-        assert!(admission.reserve(&grant(), 1).is_err());
+        assert!(slot(&admission, 1).is_err());
+    }
+
+    #[test]
+    fn debt_does_not_survive_a_new_rate() {
+        let rate = Rate::default();
+        rate.follow(1);
+        rate.debit(0, 400_000, 1);
+        rate.follow(1);
+        assert!(rate.check(0).is_err());
+        rate.follow(1_000_000);
+        assert_eq!(rate.check(0), Ok(()));
     }
 
     #[test]

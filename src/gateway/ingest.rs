@@ -28,11 +28,11 @@ where
     let credentials = Credentials::of(head);
     let permit = admit(gate, &credentials)?;
     let encoding = Encoding::of(&head.headers)?;
-    let declared = declared_bytes(&head.headers, gate.config.body_bytes_max)?;
+    check_declared(&head.headers, gate.config.body_bytes_max)?;
     if credentials.default_type.len() > TYPE_BYTES_MAX {
         return Err(Refusal::Unreadable("type is longer than 256 bytes"));
     }
-    let mut slot = gate.admission.reserve(permit.grant(), declared)?;
+    let mut slot = gate.admission.reserve(permit.grant())?;
     let limits = &gate.config;
     let payload =
         Payload::read(body, encoding, &mut slot, limits.body_bytes_max, limits.body_timeout).await?;
@@ -42,7 +42,11 @@ where
         default_type: &credentials.default_type,
         line_bytes_max: limits.line_bytes_max,
     };
-    slot.cover(payload.bytes().len() + framing.stored_bytes_max(payload.bytes()))?;
+    let room = framing.stored_bytes_max(payload.bytes());
+    if room > limits.in_flight_bytes_max {
+        return Err(Refusal::TooManyLines);
+    }
+    slot.cover(payload.bytes().len() + room)?;
     let batch = Batch::parse(permit, payload.bytes(), framing);
     count_received(gate, &batch, payload.bytes().len());
     drop(payload);
@@ -76,14 +80,10 @@ fn confirm(gate: &Gate, permit: &Permit) -> Result<(), Refusal> {
     })
 }
 
-fn declared_bytes(headers: &HeaderMap, max: usize) -> Result<usize, Refusal> {
+fn check_declared(headers: &HeaderMap, max: usize) -> Result<(), Refusal> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match declared {
-        Some(bytes) if bytes > max as u64 => Err(Refusal::TooLarge { max }),
-        Some(bytes) => Ok(bytes as usize),
-        None => Ok(0),
-    }
+    if declared.is_some_and(|bytes| bytes > max as u64) { Err(Refusal::TooLarge { max }) } else { Ok(()) }
 }
 
 fn count_received(gate: &Gate, batch: &Batch, bytes: usize) {

@@ -6,6 +6,7 @@
 use super::doors;
 use super::pathless::Mend;
 use super::{Config, Gate, tls};
+use crate::clock;
 use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
 use hyper::Request;
@@ -14,15 +15,17 @@ use hyper::http::{HeaderValue, header};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Why the gateway cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +99,12 @@ const FAREWELLS_MAX: usize = 64;
 const FAREWELL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 30\r\n\r\nthe gateway is full; try again";
 
+/// Longest head of a request, and so most bytes that a connection without one can take.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+
+/// How long what was sent may stay unread.
+const UNREAD_TIMEOUT_MS: u32 = 30_000;
+
 #[derive(Clone)]
 struct Acceptor {
     connections: Arc<Semaphore>,
@@ -131,6 +140,8 @@ impl Acceptor {
             return;
         };
         let _ = stream.set_nodelay(true);
+        // Who does not read its answers is given up, as is who vanished.
+        let _ = set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
         let connection =
             Connection { gate: Arc::clone(&self.gate), tasks: self.tasks.clone(), _place: place };
         match tls {
@@ -175,55 +186,110 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Self { gate, tasks, _place } = self;
-        let open = Open::new(&gate);
-        let (first_request, seen) = watch::channel(false);
+        let _open = Open::new(&gate);
+        let activity = Arc::new(Activity::new());
         let stream = Mend::new(stream);
         let mended = stream.mended();
         let service = service_fn(|request: Request<Incoming>| {
             let (gate, tasks, mended) = (Arc::clone(&gate), tasks.clone(), mended.clone());
-            first_request.send_if_modified(|seen| !std::mem::replace(seen, true));
+            let in_progress = activity.begin();
             async move {
                 let mut response = doors::serve(&gate, &tasks, request).await;
                 if mended.get() {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
+                drop(in_progress);
                 Ok::<_, Infallible>(response)
             }
         });
         let builder = builder(gate.config.header_timeout);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
-            ended = connection.as_mut() => Some(ended),
-            () = silence(seen, gate.config.header_timeout) => return,
-            () = tasks.draining() => None,
-        };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
+            ended = connection.as_mut() => ended,
+            () = activity.idle(gate.config.header_timeout) => {
                 connection.as_mut().graceful_shutdown();
-                let Ok(ended) = tokio::time::timeout(gate.config.drain_timeout, connection).await else {
-                    return;
-                };
-                ended
+                let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+                return;
+            }
+            () = tasks.draining() => {
+                connection.as_mut().graceful_shutdown();
+                // A request that has begun is finished; a head that is half there, or a client that does not say goodbye, is not waited for.
+                let left_alone = activity.idle(LAST_WORDS);
+                tokio::select! {
+                    ended = connection => ended,
+                    () = left_alone => return,
+                    () = tokio::time::sleep(gate.config.drain_timeout) => return,
+                }
             }
         };
         if let Err(error) = ended {
             tracing::debug!("a connection ended: {error}");
         }
-        drop(open);
     }
 }
 
-/// Resolves when a connection has sent no request for `timeout`; never, once it has sent one.
-async fn silence(mut seen: watch::Receiver<bool>, timeout: Duration) {
-    if tokio::time::timeout(timeout, seen.wait_for(|seen| *seen)).await.is_ok() {
-        std::future::pending::<()>().await;
+/// For an answer to leave, and for the other side to close.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Whether a connection is at work, and since when it is not.
+struct Activity {
+    in_progress: AtomicUsize,
+    epoch: Instant,
+    ended_ms: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { in_progress: AtomicUsize::new(0), epoch: clock::monotonic(), ended_ms: AtomicU64::new(0) }
+    }
+
+    /// A request has come; it is done when what this returns is dropped.
+    fn begin(self: &Arc<Self>) -> InProgress {
+        self.in_progress.fetch_add(1, Ordering::Relaxed);
+        InProgress(Arc::clone(self))
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// Resolves when no request has been in progress for `timeout`, counted from now at the earliest for `timeout` that begin now.
+    async fn idle(&self, timeout: Duration) {
+        let timeout_ms = timeout.as_millis() as u64;
+        let begun_ms = self.now_ms();
+        loop {
+            let since_ms = match self.in_progress.load(Ordering::Relaxed) {
+                0 => self.ended_ms.load(Ordering::Relaxed).max(begun_ms),
+                _ => self.now_ms(),
+            };
+            let left_ms = (since_ms + timeout_ms).saturating_sub(self.now_ms());
+            if left_ms == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(left_ms)).await;
+        }
+    }
+}
+
+/// A request that is not answered yet.
+struct InProgress(Arc<Activity>);
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.ended_ms.store(self.0.now_ms(), Ordering::Relaxed);
+        self.0.in_progress.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 fn builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).pipeline_flush(true);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        // Who has said all still wants the answer.
+        .half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -1,6 +1,6 @@
 //! The body: read within a limit and a time, and inflated within a limit. The only decompressors of the data plane.
 //!
-//! Memory is reserved in the request's [`Slot`] before it is filled, so that neither a body without a declared length nor
+//! Memory is reserved in the request's [`Slot`] as it is filled, so that neither a body without a declared length nor
 //! a compression bomb can take more than the node's budget.
 
 use super::admission::Slot;
@@ -129,7 +129,9 @@ async fn inflate(mut decoder: impl Read, slot: &mut Slot, bytes_max: usize) -> R
         // One byte over the limit is enough to know.
         let step = STEP.min(bytes_max + 1 - before);
         let read = (&mut decoder).take(step as u64).read_to_end(&mut plain);
-        read.map_err(|_| Refusal::Unreadable("corrupt or truncated compression"))?;
+        read.map_err(|_| {
+            Refusal::Unreadable("corrupt or truncated compression, or a zstd window over 16 MiB")
+        })?;
         if plain.len() > bytes_max {
             return Err(Refusal::TooLarge { max: bytes_max });
         }

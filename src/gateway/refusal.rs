@@ -29,6 +29,8 @@ pub enum Refusal {
     OverRate { retry_after: Duration },
     #[error("the body is larger than {max} bytes")]
     TooLarge { max: usize },
+    #[error("the body has so many lines that what is added to them does not fit; send smaller batches")]
+    TooManyLines,
     #[error("unknown Content-Encoding; gzip, zstd, deflate and identity are known")]
     UnknownEncoding,
     /// The body cannot be taken for lines.
@@ -52,12 +54,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every [`Self::code`].
-    pub const CODES: [&str; 19] = [
+    pub const CODES: [&str; 20] = [
         "token_missing",
         "token_not_valid",
         "token_revoked_during_upload",
         "over_rate",
         "too_large",
+        "too_many_lines",
         "unknown_encoding",
         "unreadable",
         "body_timeout",
@@ -82,6 +85,7 @@ impl Refusal {
             Self::TokenRevokedDuringUpload => "token_revoked_during_upload",
             Self::OverRate { .. } => "over_rate",
             Self::TooLarge { .. } => "too_large",
+            Self::TooManyLines => "too_many_lines",
             Self::UnknownEncoding => "unknown_encoding",
             Self::Unreadable(_) => "unreadable",
             Self::BodyTimeout => "body_timeout",
@@ -101,6 +105,7 @@ impl Refusal {
             | Self::TokenRevokedDuringUpload
             | Self::OverRate { .. }
             | Self::TooLarge { .. }
+            | Self::TooManyLines
             | Self::UnknownEncoding
             | Self::Unreadable(_)
             | Self::BodyTimeout
@@ -153,6 +158,7 @@ mod tests {
             Refusal::TokenRevokedDuringUpload,
             Refusal::OverRate { retry_after: wait },
             Refusal::TooLarge { max: 1 },
+            Refusal::TooManyLines,
             Refusal::UnknownEncoding,
             Refusal::Unreadable(""),
             Refusal::BodyTimeout,

@@ -369,12 +369,15 @@ fn one_connection_too_many_is_told_so() {
 fn a_full_node_says_so_at_once() {
     let gate = Gate::start_with(&[("GATEWAY__IN_FLIGHT_BYTES_MAX", "1000000")]);
     let mut holder = Connection::open(gate.ingest).unwrap();
-    holder.write(gate.shipper().request().header("Content-Length", "900000").head().as_bytes()).unwrap();
+    holder.write(gate.shipper().request().header("Content-Length", "950000").head().as_bytes()).unwrap();
+    holder.write(&vec![b' '; 900_000]).unwrap();
     eventually("the first is in", || {
         (gate.metric("shipgate_gateway_in_flight_bytes") >= 900_000.0).then_some(())
     });
     let mut second = Connection::open(gate.ingest).unwrap();
-    second.write(gate.shipper().request().header("Content-Length", "200000").head().as_bytes()).unwrap();
+    second
+        .write(&gate.shipper().request().header("Content-Length", "250000").body(vec![b' '; 200_000]).bytes())
+        .unwrap();
     let answer = second.answer().unwrap();
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     drop(holder);
@@ -414,5 +417,83 @@ fn a_client_that_leaves_in_mid_upload_leaves_nothing() {
     }
     eventually("they are gone", || (gate.metric("shipgate_gateway_connections") == 0.0).then_some(()));
     gate.shipper().ship(&["whole"]);
+    gate.finish();
+}
+
+#[test]
+fn answers_are_not_gathered_for_a_client_that_does_not_read_them() {
+    let gate = Gate::start();
+    let mut stream = std::net::TcpStream::connect(gate.ingest).unwrap();
+    stream.set_write_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+    let requests = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
+    let mut sent = 0;
+    while sent < 256 << 20 {
+        match std::io::Write::write(&mut stream, &requests) {
+            Ok(bytes) => sent += bytes,
+            Err(_) => break,
+        }
+    }
+    assert!(sent < 64 << 20, "it should have been made to wait, but {sent} bytes were taken");
+    gate.shipper().ship(&["others are served"]);
+    gate.finish();
+}
+
+#[test]
+fn an_answer_is_not_held_back_by_what_follows_the_request() {
+    let gate = Gate::start();
+    for (name, tail) in
+        [("an empty line", &b"\r\n"[..]), ("half a request", b"POST"), ("nonsense", b"\x00\x01\x02\r\n\r\n")]
+    {
+        let mut connection = Connection::open(gate.ingest).unwrap();
+        let mut bytes = gate.shipper().request().body(format!("{{\"message\":\"{name}\"}}")).bytes();
+        bytes.extend_from_slice(tail);
+        connection.write(&bytes).unwrap();
+        assert_eq!(connection.answer().unwrap().status, 200, "{name}");
+        gate.shipper().acknowledge([name.to_owned()]);
+    }
+    gate.finish();
+}
+
+#[test]
+fn a_client_that_has_said_all_still_gets_its_answer() {
+    let gate = Gate::start();
+    let mut stream = std::net::TcpStream::connect(gate.ingest).unwrap();
+    stream.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
+    std::io::Write::write_all(&mut stream, &gate.shipper().request().body("{\"message\":\"all\"}").bytes())
+        .unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    gate.shipper().acknowledge(["all".to_owned()]);
+    gate.finish();
+}
+
+#[test]
+fn a_head_that_is_too_large_or_malformed_is_answered() {
+    let gate = Gate::start();
+    for (head, status) in [
+        (format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(100_000)), 431),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx".to_owned(), 400),
+        ("nonsense\r\n\r\n".to_owned(), 400),
+    ] {
+        let mut connection = Connection::open(gate.ingest).unwrap();
+        let _ = connection.write(head.as_bytes());
+        assert_eq!(
+            connection.answer().map(|answer| answer.status).ok(),
+            Some(status),
+            "{}",
+            &head[..30.min(head.len())]
+        );
+    }
+}
+
+#[test]
+fn additions_to_millions_of_tiny_lines_stay_within_the_budget() {
+    let gate = Gate::start_with(&[("GATEWAY__IN_FLIGHT_BYTES_MAX", "100000000")]);
+    let body = gzip(&b"{}\n".repeat(3_000_000));
+    let answer = gate.shipper().request().header("Content-Encoding", "gzip").body(body).send(gate.ingest);
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    gate.shipper().acknowledge([]);
     gate.finish();
 }

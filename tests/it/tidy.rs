@@ -19,8 +19,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("logs", &["domain", "metrics", "shutdown", "clock", "journal"]),
     ("sync", &["domain", "wire", "metrics", "shutdown", "clock"]),
     ("gateway", &["domain", "journal", "sync", "metrics", "shutdown", "clock"]),
-    ("control", &["domain", "wire", "store", "logs", "metrics", "shutdown", "clock"]),
-    ("ops", &["metrics", "shutdown"]),
+    ("control", &["domain", "wire", "store", "serve", "metrics", "shutdown", "clock"]),
+    ("serve", &["shutdown"]),
+    ("ops", &["metrics", "shutdown", "serve"]),
     ("client", &["domain"]),
     ("load", &["domain", "shutdown", "clock"]),
 ];

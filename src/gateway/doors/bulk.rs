@@ -44,7 +44,9 @@ pub fn answer(outcome: &Result<Receipt, Refusal>) -> Response<Full<Bytes>> {
             StatusCode::UNAUTHORIZED
         }
         Refusal::OverRate { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::TooLarge { .. } | Refusal::Journal(AppendError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::TooLarge { .. } | Refusal::TooManyLines | Refusal::Journal(AppendError::TooLarge) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
         Refusal::UnknownEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::Unreadable(reason) => return counters(&Tally::unreadable(), Some(reason)),
         Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,

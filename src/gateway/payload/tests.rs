@@ -14,7 +14,7 @@ const MAX: usize = 1_000;
 fn slot(in_flight_bytes_max: usize) -> Slot {
     let retention = Retention { days: 1, bytes_max: None };
     let grant = AccountGrant { account: AccountId(1), durability: None, rate_bytes_max: None, retention };
-    Admission::new(in_flight_bytes_max, Arc::new(Metrics::new())).reserve(&grant, 0).expect("empty")
+    Admission::new(in_flight_bytes_max, Arc::new(Metrics::new())).reserve(&grant).expect("empty")
 }
 
 async fn read(raw: &[u8], encoding: Encoding) -> Result<Vec<u8>, &'static str> {
@@ -103,8 +103,9 @@ async fn the_nodes_budget_bounds_a_body_without_a_length() {
     let retention = Retention { days: 1, bytes_max: None };
     let grant = AccountGrant { account: AccountId(1), durability: None, rate_bytes_max: None, retention };
     let admission = Admission::new(300, Arc::new(Metrics::new()));
-    let _neighbour = admission.reserve(&grant, 100).ok().unwrap();
-    let mut slot = admission.reserve(&grant, 0).ok().unwrap();
+    let mut neighbour = admission.reserve(&grant).ok().unwrap();
+    neighbour.grow(100).ok().unwrap();
+    let mut slot = admission.reserve(&grant).ok().unwrap();
     let read = Payload::read(Frames(10), Encoding::Identity, &mut slot, MAX, Duration::from_secs(60)).await;
     assert_eq!(read.err().map(|refusal| refusal.code()), Some("busy"));
 }
