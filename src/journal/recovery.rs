@@ -47,6 +47,9 @@ pub(super) fn recover(
         durable_seq: floor.max(names.last().map_or(0, |last| last.saturating_sub(1))),
         next_seq: floor + 1,
         tail: VecDeque::new(),
+        blocks: 0,
+        torn_bytes: 0,
+        damaged: 0,
     };
     scan.begin(names.first().copied())?;
     let mut segments = VecDeque::new();
@@ -57,6 +60,7 @@ pub(super) fn recover(
     if let (Some((at, _)), Some(last)) = (scan.tail.front(), segments.back_mut()) {
         last.bytes = *at;
     }
+    scan.report(names.len());
     segments.pop_back_if(|last| last.bytes == 0);
     Ok(Recovered {
         segments,
@@ -94,6 +98,11 @@ struct Scan<'a> {
     next_seq: u64,
     /// Good blocks not known to be durable, and where in the last segment each begins.
     tail: VecDeque<(u64, Extent)>,
+    /// Blocks that are whole and belong where they are.
+    blocks: u64,
+    torn_bytes: u64,
+    /// Damaged places.
+    damaged: u64,
 }
 
 /// A place in a segment where the block `expect` should stand and does not.
@@ -108,7 +117,7 @@ struct Place<'a> {
 
 impl Scan<'_> {
     /// Checks that the journal begins no later than where the logs end. Without a floor nothing is known of that.
-    fn begin(&self, first_seq: Option<u64>) -> Result<(), OpenError> {
+    fn begin(&mut self, first_seq: Option<u64>) -> Result<(), OpenError> {
         match first_seq {
             Some(first_seq) if self.floor > 0 && first_seq > self.floor + 1 => {
                 let path = self.dir.join(Segment::name(first_seq));
@@ -129,6 +138,7 @@ impl Scan<'_> {
             let flaw = match reader.step().map_err(&failed)? {
                 Step::Block(header, block) if header.seq == expect && limit != Some(expect) => {
                     expect += 1;
+                    self.blocks += 1;
                     self.durable_seq = self.durable_seq.max(header.durable_seq);
                     self.tail.push_back((at, Extent::of(&header, block)));
                     while self.tail.pop_front_if(|(_, kept)| kept.last_seq <= self.durable_seq).is_some() {}
@@ -162,6 +172,7 @@ impl Scan<'_> {
         let stored = next.or(place.limit).is_some_and(|next| next <= self.floor + 1);
         let acknowledged = place.limit.is_some() || durable_seq >= place.expect;
         if stored {
+            self.damaged += 1;
             tracing::warn!(path = %place.path.display(), offset = place.at, flaw = %place.flaw,
                 "the journal is damaged where it is not needed any more");
         } else if acknowledged {
@@ -175,8 +186,9 @@ impl Scan<'_> {
     }
 
     /// Damage to data that had been acknowledged is never passed over in silence.
-    fn damaged(&self, path: &Path, offset: u64, seq: u64, source: Flaw) -> Result<(), OpenError> {
+    fn damaged(&mut self, path: &Path, offset: u64, seq: u64, source: Flaw) -> Result<(), OpenError> {
         self.metrics.journal.corrupt_entries.inc();
+        self.damaged += 1;
         tracing::error!(path = %path.display(), offset, seq, flaw = %source,
             "the journal is damaged in a place that had been acknowledged");
         match self.on_corruption {
@@ -186,14 +198,33 @@ impl Scan<'_> {
     }
 
     /// Cuts a torn tail.
-    fn cut(&self, reader: &Reader, place: &Place<'_>) -> io::Result<()> {
+    fn cut(&mut self, reader: &Reader, place: &Place<'_>) -> io::Result<()> {
         let torn_bytes = reader.end() - place.at;
         self.metrics.journal.torn_bytes.inc_by(torn_bytes);
+        self.torn_bytes += torn_bytes;
         tracing::info!(path = %place.path.display(), offset = place.at, torn_bytes,
             "cut the end of the journal, which nobody had been told is stored");
         let mut file = self.disk.open(place.path, Mode::Append)?;
         file.truncate(place.at)?;
         file.sync()
+    }
+
+    /// Says what was found. Of a new journal there is nothing to say.
+    fn report(&self, segments: usize) {
+        let Self { blocks, torn_bytes, damaged, .. } = *self;
+        let not_in_logs = self.next_seq.saturating_sub(self.floor + 1);
+        if damaged > 0 {
+            tracing::warn!(
+                segments,
+                blocks,
+                not_in_logs,
+                torn_bytes,
+                damaged,
+                "recovered a damaged journal, as far as it is readable"
+            );
+        } else if segments > 0 {
+            tracing::info!(segments, blocks, not_in_logs, torn_bytes, "recovered the journal");
+        }
     }
 
     /// Keeps a copy of a damaged segment, which would otherwise be removed with the next checkpoint.

@@ -165,6 +165,29 @@ async fn a_closed_journal_refuses() {
     assert_eq!(refused.unwrap_err(), AppendError::Closed);
 }
 
+/// What is logged on this thread by `work`.
+pub(crate) fn logged(work: impl FnOnce()) -> String {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().without_time().with_ansi(false).with_target(false);
+    let lines = lines.with_writer(move || Sink(writer.clone())).finish();
+    tracing::subscriber::with_default(lines, work);
+    String::from_utf8(std::mem::take(&mut *locked(&log))).unwrap()
+}
+
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        locked(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Waits for what another thread is about to do.
 pub(crate) async fn eventually(done: impl Fn() -> bool) {
     let waiting = async {

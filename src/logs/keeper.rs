@@ -10,6 +10,7 @@ use crate::domain::account::AccountId;
 use crate::journal::disk::Disk;
 use crate::journal::{Extent, Feed};
 use crate::metrics::Metrics;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -103,11 +104,27 @@ impl Keeper {
         self.behind |= self.growing.cut_back()?;
         if self.behind {
             let growing = &mut self.growing;
+            let (mut blocks, mut bytes, mut accounts) = (0_u64, 0, BTreeSet::new());
             let mut append = |extent: Extent| {
-                growing.append(extent.account, std::slice::from_ref(&extent)).map_err(io::Error::other)
+                let account = extent.account;
+                if extent.first_seq > growing.log(account).now.last_seq {
+                    blocks += 1;
+                    bytes += extent.bytes.len();
+                    accounts.insert(account);
+                }
+                growing.append(account, std::slice::from_ref(&extent)).map_err(io::Error::other)
             };
             self.feed.replay(self.durable_seq, self.appended_seq, &mut append)?;
             self.behind = false;
+            if blocks > 0 {
+                let accounts = accounts.len();
+                tracing::info!(
+                    blocks,
+                    bytes,
+                    accounts,
+                    "appended from the journal what the accounts' logs lacked"
+                );
+            }
         }
         Ok(())
     }

@@ -136,6 +136,21 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
 }
 
 #[test]
+fn recovery_says_what_it_did() {
+    let (disk, block) = three_blocks();
+    let start = |on_corruption| logged(|| drop(reopen(&disk, on_corruption).0));
+    disk.shorten(Path::new(SEGMENT), 3 * block - 5);
+    let torn = start(OnCorruption::Fail);
+    let expect = format!("recovered the journal segments=1 blocks=2 not_in_logs=2 torn_bytes={}", block - 5);
+    assert!(torn.contains(" INFO ") && torn.contains(&expect), "{torn}");
+    disk.damage(Path::new(SEGMENT), 3);
+    let damaged = start(OnCorruption::Skip);
+    assert!(damaged.contains(" WARN recovered a damaged journal"), "{damaged}");
+    disk.remove(Path::new(SEGMENT)).unwrap();
+    assert_eq!(start(OnCorruption::Skip), "", "a new journal");
+}
+
+#[test]
 fn the_accounts_logs_do_not_use_up_the_reserve() {
     let disk = FakeDisk::new(1);
     let metrics = Arc::new(Metrics::new());

@@ -150,7 +150,9 @@ fn files_are_dropped_when_their_newest_line_is_too_old() {
         storage.store_and_seal();
         storage.clock.advance(DAY);
     }
-    storage.sweep();
+    let text = journal_tests::logged(|| storage.sweep());
+    assert!(text.contains("dropped a log file account=1 file=\"20231114T221320.000Z-"), "{text}");
+    assert!(text.contains("reason=\"age\""), "{text}");
     assert_eq!(storage.numbers(), [2, 3]);
     storage.clock.advance(DAY * 4);
     // The newest sealed file's last line is not in any name: after a restart it is read.
@@ -244,6 +246,19 @@ fn grown() -> (Storage, usize) {
     storage.running = None;
     storage.disk.reboot(Crash::Kill);
     (storage, bytes / 3)
+}
+
+#[test]
+fn a_log_made_up_from_the_journal_is_said_to_be() {
+    let (mut storage, block) = grown();
+    let text = journal_tests::logged(|| storage.open().unwrap());
+    let expect = format!("what the accounts' logs lacked blocks=1 bytes={block} accounts=1");
+    assert!(text.contains(&expect), "{text}");
+    let (mut storage, _) = grown();
+    storage.open().unwrap();
+    storage.keeper().checkpoint().unwrap();
+    let text = journal_tests::logged(|| storage.open().unwrap());
+    assert!(!text.contains("lacked"), "{text}");
 }
 
 #[test]
