@@ -33,6 +33,15 @@
 //! lets the journal remove what it holds up to there, then seals files that are due. A restart cuts every growing file
 //! back to its recorded length, and appends from the journal all that follows the recorded number. Between checkpoints,
 //! and for a file whose sync has failed, the last number appended to each account's log says what it lacks.
+//!
+//! # One account whose file cannot be written
+//!
+//! Others are appended to as long as there is room in the backlog; then the journal refuses all batches with `Busy`, and
+//! `Journal::health` says so, until the file can be written or the machine's operator moves it away. It is logged with its
+//! path and cause, again and again. Refusing only that account's batches would not be enough: the blocks it had been
+//! promised are in the journal, among all others, so that nothing behind the first of them could be trimmed, and the
+//! journal would be full for everybody soon after. They would have to be kept elsewhere first, durably, and be found there
+//! by a restart; until something does that, to stop is what keeps the promise.
 
 mod checkpoint;
 mod growing;
