@@ -12,6 +12,9 @@ use std::time::Duration;
 /// What a waiting batch occupies beside its bytes.
 const REQUEST_BYTES: usize = 512;
 
+/// For how long committed blocks are gathered: with one shipper, each would cost a wake-up and a write of its own.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Batches that wait to be committed. Never makes anybody wait: what does not fit is refused.
 pub(super) struct Queue {
     state: Mutex<Waiting>,
@@ -128,18 +131,34 @@ impl Backlog {
 
     pub(super) fn push(&self, extents: Vec<Extent>) {
         let mut state = locked(&self.state);
+        let idle = state.extents.is_empty();
         state.bytes += extents.iter().map(|extent| extent.bytes.len()).sum::<usize>();
         state.extents.extend(extents);
+        let wakes = idle || self.is_half_full(&state);
         drop(state);
-        self.more.notify_one();
+        if wakes {
+            self.more.notify_one();
+        }
     }
 
-    /// Waits for blocks and takes all there are: none when the time is up, `None` once there will never be any.
+    fn is_half_full(&self, state: &Committed) -> bool {
+        state.bytes >= self.bytes_max / 2
+    }
+
+    /// Waits for blocks, gathers those that follow shortly, and takes all there are: none when the time is up, `None`
+    /// once there will never be any.
     pub(super) fn take(&self, at_most: Duration) -> Option<Vec<Extent>> {
         let nothing = |state: &mut Committed| state.extents.is_empty() && !state.closed;
         let state = locked(&self.state);
         let (mut state, _) =
             self.more.wait_timeout_while(state, at_most, nothing).unwrap_or_else(PoisonError::into_inner);
+        if !state.extents.is_empty() {
+            let gathering = |state: &mut Committed| !state.closed && !self.is_half_full(state);
+            (state, _) = self
+                .more
+                .wait_timeout_while(state, GATHER.min(at_most), gathering)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
         if state.extents.is_empty() && state.closed {
             return None;
         }
