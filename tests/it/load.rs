@@ -14,7 +14,7 @@ struct Run {
 fn load(gate: &Gate, scenario: &str, flags: &[&str]) -> Command {
     let mut command = shipgate();
     command.args(["load", scenario, "--url", &format!("http://{}", gate.ingest), "--json", "-"]);
-    command.args(["--api", &format!("http://{}", gate.api), "--warm-up", "0", "--duration", "400ms"]);
+    command.args(["--api", &format!("http://{}", gate.api), "--warm-up", "0", "--duration", "1500ms"]);
     command.env("SHIPPING_TOKEN", SHIPPING_TOKEN).env("SHIPGATE_API_TOKEN", API_TOKEN);
     command.args(flags);
     command
@@ -179,7 +179,8 @@ fn ships_over_tls_with_both_versions_of_http() {
     let gate = Gate::start_with(&settings);
     let url = format!("https://{}", gate.https.unwrap());
     for http in ["1", "2"] {
-        let run = run(&gate, "steady", &["--url", &url, "--http", http, "--ca", certificate]);
+        let run =
+            run(&gate, "steady", &["--connections", "4", "--url", &url, "--http", http, "--ca", certificate]);
         assert!(count(&run.report, "/traffic/accepted/batches") > 0, "{:#}", run.report);
     }
     let untrusted = load(&gate, "steady", &["--url", &url]).output().unwrap();

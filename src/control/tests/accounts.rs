@@ -168,19 +168,19 @@ async fn the_first_start_takes_given_secrets() {
 async fn unknown_fields_are_refused_by_name_and_the_plan_with_a_reason() {
     let running = Running::start(Plan::Pro).await;
     let admin = running.admin();
-    let main = format!("{ACCOUNTS}/1000");
+    let main = &*format!("{ACCOUNTS}/1000");
     for (method, path, body, told) in [
-        ("PUT", &main, r#"{"retentionDays":3,"accountname":"x"}"#, "`accountname`"),
+        ("PUT", main, r#"{"retentionDays":3,"accountname":"x"}"#, "`accountname`"),
         ("POST", ACCOUNTS, r#"{"accountName":"a","plan":"pro"}"#, "set by the operator"),
-        ("PUT", &main, r#"{"plan":{"name":"enterprise"}}"#, "set by the operator"),
-        ("PUT", &main, "{}", "accountName, retentionDays"),
+        ("PUT", main, r#"{"plan":{"name":"enterprise"}}"#, "set by the operator"),
+        ("PUT", main, "{}", "accountName, retentionDays"),
         ("GET", "/v1/audit-trail?limt=1", "", "`limt`"),
     ] {
         let refused = admin.send(method, path, body).await;
         assert_eq!((refused.status, refused.code()), (400, "Request/MALFORMED"), "{method} {body}");
         assert!(refused.json["message"].as_str().unwrap().contains(told), "{body}: {refused:?}");
     }
-    let shown = admin.get(&main).await.json;
+    let shown = admin.get(main).await.json;
     assert_eq!((&shown["retentionDays"], &shown["plan"]), (&7.into(), &"pro".into()));
     assert_eq!(admin.get(ACCOUNTS).await.json.as_array().unwrap().len(), 1);
     // Clients written for the API that this one is like send much more when they create an account.
