@@ -100,7 +100,7 @@ fn measure(lines: usize, connections: usize) {
     let requests = requests(lines);
     let bytes = requests.iter().map(Vec::len).sum::<usize>() / requests.len();
     println!("{}", machine());
-    println!("{connections} connections over loopback, batches of {lines} lines and {bytes} bytes\n");
+    println!("{connections} connections over loopback, {lines} lines a batch, requests of {bytes} bytes\n");
     let mut servers: Vec<_> = (0..STAGES.len()).map(Server::start).collect();
     let mut costs = vec![Vec::new(); servers.len()];
     for _ in 0..TURNS {

@@ -39,11 +39,13 @@ const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instruction
 /// How far a count may be from its baseline before it has to be changed, in per cent.
 const DRIFT_MAX: f64 = 10.0;
 
-/// One round: what is counted. Made by whatever comes before, for at most so many rounds.
+/// One round: what is counted.
 type Round = Box<dyn FnMut()>;
 
-/// A name, rounds in the shorter of the two runs, and what prepares them.
-const SCENARIOS: &[(&str, usize, fn(usize) -> Round)] = &[
+/// A name, rounds in the shorter of the two runs, and what makes a round out of how often it will be called at most.
+type Scenario = (&'static str, usize, fn(usize) -> Round);
+
+const SCENARIOS: &[Scenario] = &[
     ("admit_10_tokens", 20_000, |_| admit(10)),
     ("admit_1000000_tokens", 20_000, |_| admit(1_000_000)),
     ("look_up_1000000_tokens", 20_000, |_| look_up(1_000_000)),
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// The other role of this program: what callgrind watches.
 fn run(name: &str, rounds: usize) {
     let (_, shorter, prepare) = SCENARIOS.iter().find(|(each, ..)| *each == name).unwrap();
     let mut round = prepare(3 * shorter);
@@ -78,7 +81,7 @@ fn run(name: &str, rounds: usize) {
 }
 
 fn count_all() -> BTreeMap<String, u64> {
-    let count = |&(name, rounds, _): &(&str, usize, _)| {
+    let count = |&(name, rounds, _): &Scenario| {
         let each = (count(name, 3 * rounds) - count(name, rounds)) / (2 * rounds as u64);
         (name.to_owned(), each)
     };

@@ -10,7 +10,7 @@ pub const LINES: usize = 100;
 /// Enabled in every [`directory`].
 pub const TOKEN: &str = "shipping-token-of-the-benchmark";
 
-/// The same sequence of numbers in every run, the state of which is `0`.
+/// The same sequence of numbers in every run, from a seed on.
 pub struct Random(pub u64);
 
 impl Random {
@@ -18,7 +18,7 @@ impl Random {
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mixed = self.0 ^ (self.0 >> 33);
-        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * bound >> 32
+        ((mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * bound) >> 32
     }
 
     fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
@@ -26,7 +26,7 @@ impl Random {
     }
 
     fn hex(&mut self) -> u64 {
-        self.below(1 << 32) << 32 | self.below(1 << 32)
+        (self.below(1 << 32) << 32) | self.below(1 << 32)
     }
 }
 
