@@ -28,8 +28,9 @@ use shipgate::config::Config;
 use shipgate::domain::account::Durability;
 use shipgate::domain::batch::{Batch, Framing};
 use shipgate::domain::token::GatewayCredential;
+use shipgate::gateway::Gate;
 use shipgate::gateway::credentials::Credentials;
-use shipgate::gateway::{Gate, listener};
+use shipgate::gateway::listener::Listener;
 use shipgate::journal::disk::OsDisk;
 use shipgate::journal::{Feed, Journal};
 use shipgate::logs::Logs;
@@ -254,8 +255,13 @@ fn serve(stage: usize) {
         let journal = Some(journal.clone());
         runtime.block_on(listen(Arc::new(Line { stage, level: 0, current, journal })));
     } else {
-        let gate = Arc::new(Gate::new(config.gateway, current, journal.clone(), metrics, clock));
-        let addresses = runtime.block_on(async { listener::start(gate, &shutdown.tasks()) }).unwrap();
+        let addresses = runtime.block_on(async {
+            let listener = Listener::bind(&config.gateway, &metrics, &shutdown.tasks()).unwrap();
+            let addresses = listener.addresses();
+            let gate = Gate::new(config.gateway, current, journal.clone(), metrics, clock);
+            listener.serve(Arc::new(gate), &shutdown.tasks());
+            addresses
+        });
         println!("{}", addresses.http);
     }
     stopped();
