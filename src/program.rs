@@ -43,14 +43,15 @@ const BURST: Duration = Duration::from_secs(1);
 const EXIT_IMPATIENT: i32 = 130;
 
 /// Runs until a signal ends it.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(mut config: Config) -> anyhow::Result<()> {
     telemetry::start(&config.log);
     // Logs and keys are their owner's: nothing made from here on can be read by others.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot create the data folder {}", config.data_dir.display()))?;
     let _lock = lock(&config)?;
-    raise_file_limit();
+    fit_into_file_limit(&mut config);
+    refuse_a_new_store_beside_old_logs(&config)?;
     block_on(async {
         let mut signals = Signals::listen()?;
         let program = Program::start(config).await?;
@@ -113,6 +114,41 @@ pub fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Shippers' connections leave descriptors for the journal, the logs, the API and the operators' port.
+fn fit_into_file_limit(config: &mut Config) {
+    raise_file_limit();
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else { return };
+    let logs = config.logs.open_files_max.min(limit / 4);
+    config.logs.open_files_max = logs.max(1);
+    let reserved = logs + limit.div_ceil(8).min(2_048);
+    let room = limit.saturating_sub(reserved).max(1);
+    if config.gateway.connections_max > room {
+        tracing::warn!(
+            limit,
+            connections_max = room,
+            "fewer connections than configured: the limit of open files is low"
+        );
+        config.gateway.connections_max = room;
+    }
+}
+
+/// Accounts of a new store would be numbered, and so get the log folders, like those of one that was lost.
+fn refuse_a_new_store_beside_old_logs(config: &Config) -> anyhow::Result<()> {
+    let Some(path) = config.control.store.strip_prefix("sqlite://") else { return Ok(()) };
+    let is_new = std::fs::metadata(path).map_or(true, |about| about.len() == 0);
+    let folders = std::fs::read_dir(&config.logs.dir).into_iter().flatten().flatten();
+    let has_logs =
+        folders.into_iter().any(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
+    if is_new && has_logs {
+        anyhow::bail!(
+            "{path} is missing, but {} holds logs of accounts: put the database back, or move the logs away",
+            config.logs.dir.display()
+        );
+    }
+    Ok(())
 }
 
 struct Program {

@@ -28,7 +28,7 @@ use key::{KeyError, KeySource};
 use rules::Refusal;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AnyPool, Executor, Row, SqlSafeStr};
+use sqlx::{AnyConnection, AnyPool, Connection, Executor, Row, SqlSafeStr};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io;
@@ -183,6 +183,10 @@ fn sqlite_url(path: &str) -> io::Result<String> {
 }
 
 async fn connect(url: &str, connections_max: u32) -> Result<AnyPool, sqlx::Error> {
+    // A pool tries again for half a minute and then says only that it did. A file that is no database is told at once.
+    let mut first = AnyConnection::connect(url).await?;
+    first.execute("PRAGMA schema_version").await?;
+    first.close().await?;
     AnyPoolOptions::new()
         .max_connections(connections_max)
         .idle_timeout(None)

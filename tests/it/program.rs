@@ -207,3 +207,47 @@ fn an_operator_replaces_a_lost_api_token_and_sets_the_plan() {
     assert_eq!(limits.json()["maxAllowedTokens"], 1);
     assert_eq!(operate(&["set-plan", "gold"]).0, Some(2));
 }
+
+#[test]
+fn a_lost_database_does_not_give_its_accounts_logs_to_new_ones() {
+    let mut gate = Gate::start();
+    gate.shipper().ship(&["mine"]);
+    gate.signal("TERM");
+    gate.wait();
+    for file in ["control.db", "control.db-wal", "control.db-shm"] {
+        let _ = std::fs::remove_file(gate.data().join(file));
+    }
+    let output = shipgate().env("SHIPGATE__DATA_DIR", gate.data()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("control.db is missing") && said.contains("put the database back"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("control.db"), "not a database ".repeat(1_000)).unwrap();
+    let mut command = shipgate();
+    for key in ["GATEWAY__HTTP", "CONTROL__HTTP", "OPS__HTTP"] {
+        command.env(format!("SHIPGATE__{key}"), "127.0.0.1:0");
+    }
+    let output = command.env("SHIPGATE__DATA_DIR", folder.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("not a database"), "{said}");
+}
+
+#[test]
+fn few_descriptors_mean_few_connections_and_a_gate_that_works() {
+    let mut command = std::process::Command::new("sh");
+    let program = shipgate().get_program().to_owned();
+    command.args(["-c", "ulimit -n 128; exec \"$0\""]).arg(program);
+    let gate = Gate::start_by(command, &[]);
+    let idle: Vec<_> = (0..300).filter_map(|_| Connection::open(gate.ingest).ok()).collect();
+    assert_eq!(Request::get("/readyz").send(gate.ops).status, 200);
+    drop(idle);
+    eventually("room", || {
+        (gate.shipper().request().body("").try_send(gate.ingest).ok()?.status == 200).then_some(())
+    });
+    assert_eq!(gate.shipper().ship(&["kept"]).status, 200);
+    gate.finish();
+}
