@@ -253,7 +253,7 @@ impl Activity {
         self.epoch.elapsed().as_millis() as u64
     }
 
-    /// Resolves when no request has been in progress for `timeout`, counted from now at the earliest for `timeout` that begin now.
+    /// Resolves when no request has been in progress for `timeout`, counted from this call at the earliest.
     async fn idle(&self, timeout: Duration) {
         let timeout_ms = timeout.as_millis() as u64;
         let begun_ms = self.now_ms();
