@@ -175,7 +175,11 @@ struct Connection {
 impl Connection {
     async fn serve_tls(self, stream: TcpStream, config: Arc<rustls::ServerConfig>) {
         let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream);
-        match tokio::time::timeout(self.gate.config.header_timeout, handshake).await {
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(self.gate.config.header_timeout, handshake) => shaken,
+            () = self.tasks.draining() => return,
+        };
+        match shaken {
             Ok(Ok(stream)) => self.serve(stream).await,
             _ => self.gate.metrics.gateway.tls_handshake_failures.inc(),
         }
