@@ -226,7 +226,7 @@ impl JournalMetrics {
                 "Places found damaged in data that had been acknowledged.",
             ),
         };
-        for reason in ["busy", "full", "io", "sync"] {
+        for reason in ["busy", "full", "io", "journal_full", "sync"] {
             this.failures.with_label_values(&[reason]);
         }
         this

@@ -54,7 +54,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every [`Self::code`].
-    pub const CODES: [&str; 20] = [
+    pub const CODES: [&str; 21] = [
         "token_missing",
         "token_not_valid",
         "token_revoked_during_upload",
@@ -71,6 +71,7 @@ impl Refusal {
         "method_not_allowed",
         "journal_busy",
         "disk_full",
+        "journal_full",
         "disk_io",
         "disk_sync",
         "batch_too_large",
@@ -114,7 +115,9 @@ impl Refusal {
             | Self::MethodNotAllowed
             | Self::Journal(AppendError::TooLarge) => Class::Client,
             Self::Busy | Self::NotReady => Class::Capacity,
-            Self::Journal(AppendError::Busy | AppendError::Full | AppendError::Closed) => Class::Capacity,
+            Self::Journal(
+                AppendError::Busy | AppendError::Full | AppendError::JournalFull | AppendError::Closed,
+            ) => Class::Capacity,
             Self::Journal(_) => Class::Fault,
         }
     }
@@ -169,6 +172,7 @@ mod tests {
             Refusal::MethodNotAllowed,
             Refusal::from(AppendError::Busy),
             Refusal::from(AppendError::Full),
+            Refusal::from(AppendError::JournalFull),
             Refusal::from(AppendError::Io),
             Refusal::from(AppendError::Sync),
             Refusal::from(AppendError::TooLarge),

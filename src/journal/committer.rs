@@ -110,6 +110,7 @@ impl Committer {
         if let Some(refusal) = &refusal {
             let reason = match refusal.error {
                 AppendError::Full => "full",
+                AppendError::JournalFull => "journal_full",
                 AppendError::Sync => "sync",
                 AppendError::Busy => "busy",
                 AppendError::Io | AppendError::TooLarge | AppendError::Closed => "io",

@@ -104,6 +104,9 @@ pub enum AppendError {
     Busy,
     #[error("the disk is full")]
     Full,
+    /// [`Config::bytes_max`] is reached: the accounts' logs are behind.
+    #[error("the journal is full: the accounts' logs are behind")]
+    JournalFull,
     #[error("the disk failed to write")]
     Io,
     #[error("the disk failed to sync")]
@@ -120,6 +123,7 @@ impl AppendError {
         match self {
             Self::Busy => "journal_busy",
             Self::Full => "disk_full",
+            Self::JournalFull => "journal_full",
             Self::Io => "disk_io",
             Self::Sync => "disk_sync",
             Self::TooLarge => "batch_too_large",

@@ -201,14 +201,13 @@ impl Writer {
     /// second time to its account's log; `owed_bytes` have been so once. What is committed must fit both times: the logs
     /// do not use up the reserve.
     pub(super) fn look_for_room(&self, bytes: u64, owed_bytes: u64) -> Result<(), Refusal> {
-        let full = Refusal::from(AppendError::Full);
         if self.shelf.bytes() + bytes > self.bytes_max {
-            return Err(full);
+            return Err(AppendError::JournalFull.into());
         }
         let free = self.shelf.disk.free_bytes(&self.shelf.dir)?;
         self.shelf.metrics.logs.disk_free_bytes.set(free as i64);
         if free < self.disk_free_bytes_min.saturating_add(2 * bytes + owed_bytes) {
-            return Err(full);
+            return Err(AppendError::Full.into());
         }
         Ok(())
     }

@@ -202,13 +202,17 @@ fn a_failed_sync_is_not_taken_back_by_one_that_succeeds() {
 }
 
 #[test]
-fn a_journal_over_its_bound_refuses_until_it_is_trimmed() {
+fn a_journal_over_its_bound_says_so_and_refuses_until_it_is_trimmed() {
     let disk = FakeDisk::new(1);
     let config = Config { bytes_max: 2_000, ..config(Path::new("/data")) };
-    let (mut journal, feed) = Direct::open(&config, Arc::new(disk), Arc::new(Metrics::new()), 0).unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let (mut journal, feed) = Direct::open(&config, Arc::new(disk), metrics.clone(), 0).unwrap();
     let stored = (0..).take_while(|n| journal.store(1, Durability::Synced, *n).is_ok()).count() as u64;
     assert!(stored > 5, "{stored}");
-    assert_eq!(journal.store(1, Durability::Synced, 0), Err(AppendError::Full));
+    let refused = journal.store(1, Durability::Synced, 0).unwrap_err();
+    assert_eq!(refused, AppendError::JournalFull);
+    assert_eq!(refused.to_string(), "the journal is full: the accounts' logs are behind");
+    assert_eq!(metrics.journal.failures.with_label_values(&["journal_full"]).get(), 2);
     feed.trim(stored).unwrap();
     assert_eq!(journal.store(1, Durability::Synced, 0), Ok(()));
 }
