@@ -262,9 +262,25 @@ pub struct Feed {
     backlog: Arc<Backlog>,
     shelf: Arc<Shelf>,
     recovered_seq: u64,
+    complete: bool,
 }
 
 impl Feed {
+    /// Whether what was recovered is all that had been committed after the floor, if blocks elsewhere say that
+    /// everything up to `durable_seq` had been on the disk.
+    pub fn is_complete(&self, durable_seq: u64) -> bool {
+        self.complete && durable_seq <= self.recovered_seq
+    }
+
+    /// Where the segments are.
+    pub fn dir(&self) -> &Path {
+        &self.shelf.dir
+    }
+
+    pub fn on_corruption(&self) -> OnCorruption {
+        self.shelf.on_corruption
+    }
+
     /// The last block that was in the journal when it was opened. Everything after it comes through [`Self::next`].
     pub fn recovered_seq(&self) -> u64 {
         self.recovered_seq
@@ -328,7 +344,7 @@ fn open_parts(
     let press = Press::new(config.compression_level).map_err(OpenError::Compression)?;
     let backlog = Arc::new(Backlog::new(backlog_bytes_max));
     let committer = Committer::new(writer, press, backlog.clone(), shelf.metrics.clone());
-    let feed = Feed { backlog, shelf, recovered_seq: found.next_seq - 1 };
+    let feed = Feed { backlog, shelf, recovered_seq: found.next_seq - 1, complete: found.complete };
     Ok((committer, feed))
 }
 

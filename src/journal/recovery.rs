@@ -27,6 +27,9 @@ pub(super) struct Recovered {
     /// Everything up to here is on the disk.
     pub durable_seq: u64,
     pub next_seq: u64,
+    /// Nothing that follows the floor is known to be missing. Not so when there is no segment at all: the last one is
+    /// never removed.
+    pub complete: bool,
 }
 
 /// Reads the journal in `dir`. Blocks up to `floor` are not needed any more.
@@ -50,6 +53,7 @@ pub(super) fn recover(
         blocks: 0,
         torn_bytes: 0,
         damaged: 0,
+        complete: names.first().is_some_and(|first_seq| *first_seq <= floor + 1),
     };
     scan.begin(names.first().copied())?;
     let mut segments = VecDeque::new();
@@ -67,6 +71,7 @@ pub(super) fn recover(
         unsynced: scan.tail.into_iter().map(|(_, extent)| extent).collect(),
         durable_seq: scan.durable_seq,
         next_seq: scan.next_seq,
+        complete: scan.complete,
     })
 }
 
@@ -103,6 +108,7 @@ struct Scan<'a> {
     torn_bytes: u64,
     /// Damaged places.
     damaged: u64,
+    complete: bool,
 }
 
 /// A place in a segment where the block `expect` should stand and does not.
@@ -189,6 +195,7 @@ impl Scan<'_> {
     fn damaged(&mut self, path: &Path, offset: u64, seq: u64, source: Flaw) -> Result<(), OpenError> {
         self.metrics.journal.corrupt_entries.inc();
         self.damaged += 1;
+        self.complete = false;
         tracing::error!(path = %path.display(), offset, seq, flaw = %source,
             "the journal is damaged in a place that had been acknowledged");
         match self.on_corruption {

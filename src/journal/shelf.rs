@@ -52,7 +52,7 @@ pub(super) struct Shelf {
     pub disk: Arc<dyn Disk>,
     pub dir: PathBuf,
     pub metrics: Arc<Metrics>,
-    on_corruption: OnCorruption,
+    pub on_corruption: OnCorruption,
     state: Mutex<State>,
     /// No other process writes here while this lives.
     _lock: Lock,

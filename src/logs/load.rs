@@ -4,15 +4,20 @@
 //! cut: the journal still has it, and it is appended again. A file that is shorter, or whose last durable block is not
 //! whole, is damaged: it is kept aside, and all of its blocks that are whole become a sealed file.
 //!
+//! If the journal lost something (its directory is empty, it begins too late, it is damaged, or it ends before what
+//! blocks in the files say was on the disk), nothing whole is cut. By default that is an error, and nothing is changed; if
+//! the journal is configured to skip what is lost, files that go on behind their marks are treated like damaged ones, and
+//! all of their blocks are kept.
+//!
 //! Without a usable checkpoint the files speak for themselves: every whole block in them counts.
 
+use super::StoreError;
 use super::checkpoint::{Checkpoint, Mark};
 use super::growing::Log;
 use super::names::{self, CURRENT};
-use super::{OpenError, StoreError};
 use crate::domain::account::AccountId;
 use crate::journal::disk::{self, Disk, Mode, TEMPORARY, write_all};
-use crate::journal::{Extent, Reader, Step};
+use crate::journal::{Extent, Feed, OnCorruption, Reader, Step};
 use crate::metrics::Metrics;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, IoSlice};
@@ -32,8 +37,14 @@ pub(super) struct Loaded {
     pub recorded: bool,
 }
 
-/// Takes up the logs in `dir`.
-pub(super) fn load(disk: &dyn Disk, dir: &Path, metrics: &Metrics) -> Result<Loaded, OpenError> {
+/// What is there, before the journal is looked at and anything is changed.
+pub(super) struct Found {
+    accounts: Vec<AccountId>,
+    checkpoint: Option<Checkpoint>,
+}
+
+/// Looks for logs in `dir`.
+pub(super) fn find(disk: &dyn Disk, dir: &Path) -> Result<Found, StoreError> {
     disk::create_dirs(disk, dir).map_err(StoreError::at(dir))?;
     let accounts: Vec<_> = disk
         .list(dir)
@@ -44,40 +55,107 @@ pub(super) fn load(disk: &dyn Disk, dir: &Path, metrics: &Metrics) -> Result<Loa
     // A process that was killed may have left a checkpoint that only the page cache has.
     disk.sync_dir(dir).map_err(StoreError::at(dir))?;
     let checkpoint = Checkpoint::load(disk, dir).map_err(StoreError::at(dir))?;
-    let mut load = Load {
-        disk,
-        metrics,
-        dir,
-        seq: checkpoint.as_ref().map_or(u64::MAX, |checkpoint| checkpoint.seq),
-        loaded: Loaded::default(),
-    };
-    match &checkpoint {
-        Some(checkpoint) => load.resume(checkpoint, &accounts)?,
-        None => load.adopt(&accounts)?,
+    Ok(Found { accounts, checkpoint })
+}
+
+impl Found {
+    /// Every block up to here is durable in its account's log.
+    pub(super) fn seq(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq)
     }
-    Ok(load.loaded)
+
+    /// Takes up the logs. `journal` was opened with [`Self::seq`] as its floor.
+    pub(super) fn load(
+        self,
+        disk: &dyn Disk,
+        dir: &Path,
+        journal: &Feed,
+        metrics: &Metrics,
+    ) -> Result<Loaded, StoreError> {
+        let seq = self.checkpoint.as_ref().map_or(u64::MAX, |checkpoint| checkpoint.seq);
+        let mut load = Load { disk, metrics, dir, journal, seq, lost: false, loaded: Loaded::default() };
+        match &self.checkpoint {
+            Some(checkpoint) => load.resume(checkpoint, &self.accounts)?,
+            None => load.adopt(&self.accounts)?,
+        }
+        Ok(load.loaded)
+    }
 }
 
 struct Load<'a> {
     disk: &'a dyn Disk,
     metrics: &'a Metrics,
     dir: &'a Path,
+    journal: &'a Feed,
     /// Blocks after this one are in the journal.
     seq: u64,
+    /// The journal lacks blocks that some file holds.
+    lost: bool,
     loaded: Loaded,
 }
 
 impl Load<'_> {
     fn resume(&mut self, checkpoint: &Checkpoint, accounts: &[AccountId]) -> Result<(), StoreError> {
         self.loaded.seq = checkpoint.seq;
-        self.loaded.recorded = true;
         let marked: HashMap<_, _> = checkpoint.marks.iter().copied().collect();
+        self.compare_with_journal(&marked, accounts)?;
+        // A file that is kept has blocks which the checkpoint does not know of.
+        self.loaded.recorded = !self.lost;
         for &account in accounts {
             let path = self.current(account);
             let mark = marked.get(&account).copied().unwrap_or_default();
             self.resume_one(account, mark, &path).map_err(StoreError::at(&path))?;
         }
         Ok(())
+    }
+
+    /// Finds out whether the journal has lost blocks. If it has, none is in the journal only.
+    fn compare_with_journal(
+        &mut self,
+        marked: &HashMap<AccountId, Mark>,
+        accounts: &[AccountId],
+    ) -> Result<(), StoreError> {
+        let mut lost = None;
+        for &account in accounts {
+            let path = self.current(account);
+            let mark = marked.get(&account).copied().unwrap_or_default();
+            let tail = self.tail(account, &mark, &path).map_err(StoreError::at(&path))?;
+            if tail.is_some_and(|durable_seq| !self.journal.is_complete(durable_seq)) {
+                lost = Some(path);
+                break;
+            }
+        }
+        let Some(path) = lost else { return Ok(()) };
+        self.metrics.journal.corrupt_entries.inc();
+        tracing::error!(path = %path.display(), journal = %self.journal.dir().display(),
+            "the journal lacks blocks that had been acknowledged and that this file holds");
+        if self.journal.on_corruption() == OnCorruption::Fail {
+            return Err(StoreError::JournalGone { path, journal: self.journal.dir().to_owned() });
+        }
+        self.lost = true;
+        self.seq = u64::MAX;
+        Ok(())
+    }
+
+    /// Whether a growing file holds blocks that came after the checkpoint: the highest number that these say was durable.
+    fn tail(&self, account: AccountId, mark: &Mark, path: &Path) -> io::Result<Option<u64>> {
+        if !self.disk.exists(path)? {
+            return Ok(None);
+        }
+        let from = if self.is_new(mark, path)? { 0 } else { mark.bytes };
+        let mut reader = Reader::open(self.disk, path, from, u64::MAX)?;
+        let mut durable_seq = None;
+        while let Step::Block(header, _) = reader.step()? {
+            if header.account == account && header.seq > self.seq {
+                durable_seq = durable_seq.max(Some(header.durable_seq));
+            }
+        }
+        Ok(durable_seq)
+    }
+
+    /// Whether a growing file was begun after the checkpoint.
+    fn is_new(&self, mark: &Mark, path: &Path) -> io::Result<bool> {
+        Ok(mark.bytes == 0 || self.disk.exists(&path.with_file_name(names::sealed(mark)))?)
     }
 
     fn resume_one(&mut self, account: AccountId, mark: Mark, path: &Path) -> io::Result<()> {
@@ -87,18 +165,17 @@ impl Load<'_> {
             if mark.bytes > 0 {
                 self.loaded.names_unsynced.insert(account);
             }
-        } else if mark.bytes == 0 || self.disk.exists(&path.with_file_name(names::sealed(&mark)))? {
-            // It was begun after the checkpoint: all of it is in the journal.
-            log.now = mark.sealed();
-            self.discard(account, path)?;
+        } else if self.is_new(&mark, path)? {
+            // All of it is in the journal.
+            log.now = self.discard(account, path)?.map_or(mark, |rescued| self.known(mark, rescued)).sealed();
             self.loaded.names_unsynced.insert(account);
         } else {
             let mut file = self.disk.open(path, Mode::Append)?;
             let bytes = file.bytes()?;
             log.now = mark;
-            if bytes < mark.bytes || (bytes > mark.bytes && !self.ends_whole(path, &mark)?) {
-                self.rescue(account, path)?;
-                log.now = mark.sealed();
+            if bytes < mark.bytes || (bytes > mark.bytes && (self.lost || !self.ends_whole(path, &mark)?)) {
+                let rescued = self.rescue(account, path)?;
+                log.now = self.known(mark, rescued).sealed();
             } else if bytes > mark.bytes {
                 file.truncate(mark.bytes)?;
                 self.loaded.dirty.insert(account);
@@ -111,12 +188,20 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// Removes a growing file whose blocks are all in the journal, after a look whether that is so.
-    fn discard(&self, account: AccountId, path: &Path) -> io::Result<()> {
+    /// The last of an account's blocks that need not come from the journal, after `rescued` was made from a file with this
+    /// `mark`. Numbers that the journal has lost are given out again.
+    fn known(&self, mark: Mark, rescued: Mark) -> Mark {
+        let rescued_seq = if self.lost { rescued.last_seq.min(self.journal.recovered_seq()) } else { 0 };
+        Mark { last_seq: mark.last_seq.max(rescued_seq), ..mark }
+    }
+
+    /// Removes a growing file whose blocks are all in the journal, after a look whether that is so: if not, returns what
+    /// was rescued.
+    fn discard(&self, account: AccountId, path: &Path) -> io::Result<Option<Mark>> {
         let first = Reader::open(self.disk, path, 0, u64::MAX)?.step()?;
         match first {
-            Step::Block(header, _) if header.seq <= self.seq => self.rescue(account, path).map(drop),
-            _ => disk::remove(self.disk, path),
+            Step::Block(header, _) if header.seq <= self.seq => self.rescue(account, path).map(Some),
+            _ => disk::remove(self.disk, path).map(|()| None),
         }
     }
 

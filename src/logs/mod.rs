@@ -34,6 +34,8 @@
 //! back to its recorded length, and appends from the journal all that follows the recorded number. Between checkpoints,
 //! and for a file whose sync has failed, the last number appended to each account's log says what it lacks.
 //!
+//! A restart cuts nothing that the journal, as it is found, cannot give back: see `load`.
+//!
 //! # One account whose file cannot be written
 //!
 //! Others are appended to as long as there is room in the backlog; then the journal refuses all batches with `Busy`, and
@@ -115,6 +117,12 @@ pub enum StoreError {
     Io { path: PathBuf, source: io::Error },
     #[error("cannot append from the journal")]
     Replay(#[from] ReplayError),
+    #[error(
+        "{path} holds lines that had been acknowledged and are missing in the journal in {journal}. Put the journal back \
+         (is its volume mounted?), or set `journal.on_corruption` to \"skip\" to keep all that the accounts' logs hold \
+         and go on with the journal as it is"
+    )]
+    JournalGone { path: PathBuf, journal: PathBuf },
     #[error("the thread of the logs has panicked")]
     Panicked,
 }
@@ -156,9 +164,10 @@ impl Logs {
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<(Journal, Self), OpenError> {
-        let loaded = load::load(&*disk, &config.dir, &metrics)?;
+        let found = load::find(&*disk, &config.dir)?;
         let (journal, feed) =
-            Journal::open(journal, disk.clone(), metrics.clone(), loaded.seq, config.backlog_bytes_max)?;
+            Journal::open(journal, disk.clone(), metrics.clone(), found.seq(), config.backlog_bytes_max)?;
+        let loaded = found.load(&*disk, &config.dir, &feed, &metrics)?;
         let keeper = Keeper::open(config, feed, loaded, disk, retention, clock, metrics)?;
         let alive = Arc::new(());
         let health = LogsHealth { thread: Arc::downgrade(&alive) };

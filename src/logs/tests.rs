@@ -148,4 +148,5 @@ async fn an_end_without_a_close_loses_nothing() {
 }
 
 mod keeping;
+mod lost;
 mod model;

@@ -4,6 +4,7 @@ use super::super::names::CURRENT;
 use super::super::*;
 use super::START_MS;
 use crate::domain::account::Durability;
+use crate::journal::OnCorruption;
 use crate::journal::disk::fake::{Crash, FakeDisk, Fault};
 use crate::journal::disk::{self, Disk};
 use crate::journal::tests::{self as journal_tests, Direct, batch, inflate};
@@ -12,22 +13,24 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const ROOT: &str = "/data/logs/1";
 
 /// The storage of one account, without threads.
-struct Storage {
-    disk: FakeDisk,
-    clock: Clock,
-    metrics: Arc<Metrics>,
+pub(super) struct Storage {
+    pub(super) disk: FakeDisk,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
     retention: Option<Retention>,
-    running: Option<(Direct, Keeper)>,
-    stored: u64,
+    pub(super) on_corruption: OnCorruption,
+    pub(super) running: Option<(Direct, Keeper)>,
+    pub(super) stored: u64,
 }
 
 impl Storage {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut storage = Self {
             disk: FakeDisk::new(1),
             clock: Clock::manual(START_MS),
             metrics: Arc::new(Metrics::new()),
             retention: None,
+            on_corruption: OnCorruption::Fail,
             running: None,
             stored: 0,
         };
@@ -35,14 +38,15 @@ impl Storage {
         storage
     }
 
-    fn open(&mut self) -> Result<(), OpenError> {
+    pub(super) fn open(&mut self) -> Result<(), OpenError> {
         self.running = None;
         let root = Path::new("/data");
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let config = Config { file_bytes_max: 10_000, ..super::config(root) };
-        let loaded = load::load(&*disk, &config.dir, &self.metrics)?;
-        let journal = journal_tests::config(root);
-        let (direct, feed) = Direct::open(&journal, disk.clone(), self.metrics.clone(), loaded.seq)?;
+        let found = load::find(&*disk, &config.dir)?;
+        let journal = journal::Config { on_corruption: self.on_corruption, ..journal_tests::config(root) };
+        let (direct, feed) = Direct::open(&journal, disk.clone(), self.metrics.clone(), found.seq())?;
+        let loaded = found.load(&*disk, &config.dir, &feed, &self.metrics)?;
         let retention = self.retention;
         let retention: RetentionOf = Arc::new(move |_| retention);
         let keeper =
@@ -52,12 +56,12 @@ impl Storage {
         Ok(())
     }
 
-    fn keeper(&mut self) -> &mut Keeper {
+    pub(super) fn keeper(&mut self) -> &mut Keeper {
         &mut self.running.as_mut().unwrap().1
     }
 
     /// Stores one log, in the journal and in the account's log.
-    fn store(&mut self) {
+    pub(super) fn store(&mut self) {
         let (direct, keeper) = self.running.as_mut().unwrap();
         let body = format!("{{\"n\":{}}}", self.stored);
         let batch = batch(1, Durability::Synced, self.clock.unix_ms(), &body);
@@ -79,13 +83,13 @@ impl Storage {
         assert!(!sweep.is_under_way());
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let entries = self.disk.list(Path::new(ROOT)).unwrap();
         entries.into_iter().map(|entry| entry.name).collect()
     }
 
     /// The numbers of the logs that are readable, in order.
-    fn numbers(&self) -> Vec<u64> {
+    pub(super) fn numbers(&self) -> Vec<u64> {
         let mut files = self.names();
         files.retain(|name| name.ends_with(".ndjson.zst"));
         files.sort();
@@ -235,7 +239,7 @@ fn a_file_without_an_account_s_retention_is_kept() {
 }
 
 /// Three durable logs in a growing file, and one behind them that only the journal is known to have.
-fn grown() -> (Storage, usize) {
+pub(super) fn grown() -> (Storage, usize) {
     let mut storage = Storage::new();
     for _ in 0..3 {
         storage.store();
