@@ -243,7 +243,7 @@ impl LogsMetrics {
                 .counter("shipgate_logs_expired_files_total", "Log files dropped by retention."),
             damaged_files: make.counter(
                 "shipgate_logs_damaged_files_total",
-                "Log files found damaged and kept aside, all that is readable rescued.",
+                "Log files found damaged, missing or unusable; what is left is kept aside, all that is readable rescued.",
             ),
             failures: make.counters(
                 "shipgate_logs_failures_total",

@@ -94,6 +94,9 @@ impl Growing {
         }
         let path = names::account_dir(&self.dir, account).join(CURRENT);
         let now = log.now;
+        if let Err(error) = self.file(account) {
+            self.make_usable(account, error).map_err(StoreError::at(&path))?;
+        }
         let file = self.file(account).map_err(StoreError::at(&path))?;
         if let Err(source) = write_all(file, &mut parts) {
             // If this fails as well, the length is put right when the file is opened again.
@@ -125,6 +128,9 @@ impl Growing {
         let log = self.logs.entry(account).or_default();
         if log.now.bytes == 0 {
             if !self.disk.exists(&dir)? {
+                if !self.disk.exists(&self.dir)? {
+                    disk::create_dirs(&*self.disk, &self.dir)?;
+                }
                 self.disk.create_dir(&dir)?;
                 self.dirs_unsynced = true;
             } else if self.names_unsynced.contains(&account) {
@@ -151,6 +157,28 @@ impl Growing {
             }
         }
         file.ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    /// Looks whether the files that are to be synced are still there, or all of them if their common directory is not:
+    /// appending to a file whose name is gone would succeed. Those missing become suspect.
+    pub(super) fn look(&mut self) -> Result<(), StoreError> {
+        let failed = StoreError::at(&self.dir);
+        let all = !self.disk.exists(&self.dir).map_err(&failed)?;
+        if all {
+            tracing::error!(dir = %self.dir.display(), "the directory of the accounts' logs is gone: making another");
+            disk::create_dirs(&*self.disk, &self.dir).map_err(failed)?;
+        }
+        let written: Vec<_> = match all {
+            true => self.marks().map(|(account, _)| account).collect(),
+            false => self.dirty.union(&self.names_unsynced).copied().collect(),
+        };
+        for account in written {
+            let path = names::account_dir(&self.dir, account).join(CURRENT);
+            if self.mark(account).is_some() && !self.disk.exists(&path).unwrap_or(false) {
+                self.suspect.insert(account);
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is anything to sync.
@@ -183,7 +211,11 @@ impl Growing {
         }
         while let Some(&account) = self.names_unsynced.first() {
             let dir = names::account_dir(&self.dir, account);
-            self.disk.sync_dir(&dir).map_err(StoreError::at(&dir))?;
+            match self.disk.sync_dir(&dir) {
+                // Somebody else has removed all that was there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.mark(account).is_none() => {}
+                synced => synced.map_err(StoreError::at(&dir))?,
+            }
             self.names_unsynced.remove(&account);
         }
         if self.dirs_unsynced {
@@ -214,11 +246,28 @@ impl Growing {
     pub(super) fn cut_back(&mut self) -> Result<bool, StoreError> {
         let mut cut = false;
         while let Some(&account) = self.suspect.first() {
-            self.cut_back_one(account)?;
+            if let Err(error) = self.cut_back_one(account) {
+                let StoreError::Io { path, source } = error else { return Err(error) };
+                self.make_usable(account, source).map_err(StoreError::at(&path))?;
+                self.cut_back_one(account)?;
+            }
             self.suspect.remove(&account);
             cut = true;
         }
         Ok(cut)
+    }
+
+    /// After an error at an account's directory: if the cause is what is there and not the disk, puts it aside, so that
+    /// a new directory can be made. Other errors are returned.
+    fn make_usable(&mut self, account: AccountId, error: io::Error) -> io::Result<()> {
+        if !is_unusable(&error) {
+            return Err(error);
+        }
+        self.open.close(account);
+        set_aside(&*self.disk, &self.dir, account, &error)?;
+        self.metrics.logs.damaged_files.inc();
+        self.dirs_unsynced = true;
+        Ok(())
     }
 
     fn cut_back_one(&mut self, account: AccountId) -> Result<(), StoreError> {
@@ -255,14 +304,17 @@ impl Growing {
         let dir = names::account_dir(&self.dir, account);
         let log = self.logs.entry(account).or_default();
         let damaged = dir.join(names::damaged(&log.durable));
-        tracing::error!(path = %damaged.display(), "a growing log file is missing or was cut short: what is left is kept here");
-        self.metrics.logs.damaged_files.inc();
         match self.disk.rename(&dir.join(CURRENT), &damaged) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::at(&damaged)(error));
+            Ok(()) => {
+                tracing::error!(path = %damaged.display(), "a growing log file was cut short: what is left is kept here");
             }
-            _ => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let bytes = log.durable.bytes;
+                tracing::error!(dir = %dir.display(), bytes, "a growing log file is gone: beginning another");
+            }
+            Err(error) => return Err(StoreError::at(&damaged)(error)),
         }
+        self.metrics.logs.damaged_files.inc();
         log.durable = log.durable.sealed();
         self.names_unsynced.insert(account);
         self.dirty.remove(&account);
@@ -278,7 +330,7 @@ impl Growing {
         }
         let sealed = dir.join(names::sealed(&log.now));
         if let Err(error) = self.disk.rename(&dir.join(CURRENT), &sealed) {
-            if error.kind() == io::ErrorKind::NotFound {
+            if error.kind() == io::ErrorKind::NotFound || is_unusable(&error) {
                 self.suspect.insert(account);
             }
             return Err(StoreError::at(&sealed)(error));
@@ -301,6 +353,35 @@ impl Growing {
     pub(super) fn disk(&self) -> &dyn Disk {
         &*self.disk
     }
+}
+
+/// Whether an error says that something that is not ours stands where an account's directory should, rather than that
+/// the disk is full or broken.
+pub(super) fn is_unusable(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, PermissionDenied};
+    matches!(error.kind(), IsADirectory | NotADirectory | PermissionDenied)
+}
+
+/// Gives what stands where an account's directory should another name.
+pub(super) fn set_aside(
+    disk: &dyn Disk,
+    dir: &Path,
+    account: AccountId,
+    cause: &io::Error,
+) -> io::Result<()> {
+    let path = names::account_dir(dir, account);
+    let mut number = 1;
+    let aside = loop {
+        let aside = dir.join(names::unusable(account, number));
+        if !disk.exists(&aside)? {
+            break aside;
+        }
+        number += 1;
+    };
+    disk.rename(&path, &aside)?;
+    tracing::error!(path = %path.display(), aside = %aside.display(), %cause,
+        "this cannot be used as an account's directory: renamed it, and going on without it");
+    disk.sync_dir(dir)
 }
 
 /// The files held open: the least recently used one is closed for another.

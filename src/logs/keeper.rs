@@ -151,6 +151,7 @@ impl Keeper {
     /// Makes everything appended durable, remembers how far that is, trims the journal, and seals the files that are
     /// large or old enough.
     pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.growing.look()?;
         self.catch_up()?;
         let started = clock::monotonic();
         self.growing.sync()?;

@@ -13,7 +13,7 @@
 
 use super::StoreError;
 use super::checkpoint::{Checkpoint, Mark};
-use super::growing::Log;
+use super::growing::{Log, is_unusable, set_aside};
 use super::names::{self, CURRENT};
 use crate::domain::account::AccountId;
 use crate::journal::disk::{self, Disk, Mode, TEMPORARY, write_all};
@@ -37,25 +37,42 @@ pub(super) struct Loaded {
     pub recorded: bool,
 }
 
-/// What is there, before the journal is looked at and anything is changed.
+/// What is there, before the journal is looked at and any file is changed.
 pub(super) struct Found {
     accounts: Vec<AccountId>,
     checkpoint: Option<Checkpoint>,
 }
 
-/// Looks for logs in `dir`.
-pub(super) fn find(disk: &dyn Disk, dir: &Path) -> Result<Found, StoreError> {
+/// Looks for logs in `dir`. What has an account's name there and cannot be used is put aside: it stops nobody else.
+pub(super) fn find(disk: &dyn Disk, dir: &Path, metrics: &Metrics) -> Result<Found, StoreError> {
     disk::create_dirs(disk, dir).map_err(StoreError::at(dir))?;
-    let accounts: Vec<_> = disk
+    let mut accounts: Vec<_> = disk
         .list(dir)
         .map_err(StoreError::at(dir))?
         .iter()
         .filter_map(|entry| names::parse_account(&entry.name))
         .collect();
+    let mut failure = Ok(());
+    accounts.retain(|account| {
+        let path = names::account_dir(dir, *account).join(CURRENT);
+        let Err(error) = probe(disk, &path) else { return true };
+        let aside = if is_unusable(&error) { set_aside(disk, dir, *account, &error) } else { Err(error) };
+        metrics.logs.damaged_files.inc();
+        if let Err(error) = aside {
+            failure = Err(StoreError::at(&path)(error));
+        }
+        false
+    });
+    failure?;
     // A process that was killed may have left a checkpoint that only the page cache has.
     disk.sync_dir(dir).map_err(StoreError::at(dir))?;
     let checkpoint = Checkpoint::load(disk, dir).map_err(StoreError::at(dir))?;
     Ok(Found { accounts, checkpoint })
+}
+
+/// Whether a growing file could be gone on with, or begun.
+fn probe(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    if disk.exists(path)? { disk.open(path, Mode::Append).map(drop) } else { Ok(()) }
 }
 
 impl Found {

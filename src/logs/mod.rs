@@ -23,6 +23,7 @@
 //!                                                     a sealed file: when its first line was received, and the sequence
 //!                                                     number of its first block (20 digits)
 //! <dir>/<account>/….ndjson.zst.damaged                a damaged file as it was found
+//! <dir>/<account>.unusable-<n>                        what stood in the place of an account's directory
 //! ```
 //!
 //! All are sequences of blocks (see the journal's `block`) and so ordinary `.ndjson.zst` files.
@@ -35,6 +36,12 @@
 //! and for a file whose sync has failed, the last number appended to each account's log says what it lacks.
 //!
 //! A restart cuts nothing that the journal, as it is found, cannot give back: see `load`.
+//!
+//! # What others remove or put in the way
+//!
+//! A growing file or a directory that is gone is reported, counted as damaged and begun anew, with the blocks since the
+//! last checkpoint, which the journal still has. A file where a directory should be, or a directory that may not be used,
+//! is renamed and reported. Neither stops a start, a checkpoint or another account.
 //!
 //! # One account whose file cannot be written
 //!
@@ -164,7 +171,7 @@ impl Logs {
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<(Journal, Self), OpenError> {
-        let found = load::find(&*disk, &config.dir)?;
+        let found = load::find(&*disk, &config.dir, &metrics)?;
         let (journal, feed) =
             Journal::open(journal, disk.clone(), metrics.clone(), found.seq(), config.backlog_bytes_max)?;
         let loaded = found.load(&*disk, &config.dir, &feed, &metrics)?;

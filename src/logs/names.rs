@@ -16,6 +16,11 @@ pub(super) fn account_dir(dir: &Path, account: AccountId) -> PathBuf {
     dir.join(account.to_string())
 }
 
+/// What is called so could not be used as an account's directory, and was put aside.
+pub(super) fn unusable(account: AccountId, number: u32) -> String {
+    format!("{account}.unusable-{number}")
+}
+
 /// The account that a directory of this name belongs to.
 pub(super) fn parse_account(name: &str) -> Option<AccountId> {
     let account = AccountId(name.parse().ok()?);

@@ -43,7 +43,7 @@ impl Storage {
         let root = Path::new("/data");
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let config = Config { file_bytes_max: 10_000, ..super::config(root) };
-        let found = load::find(&*disk, &config.dir)?;
+        let found = load::find(&*disk, &config.dir, &self.metrics)?;
         let journal = journal::Config { on_corruption: self.on_corruption, ..journal_tests::config(root) };
         let (direct, feed) = Direct::open(&journal, disk.clone(), self.metrics.clone(), found.seq())?;
         let loaded = found.load(&*disk, &config.dir, &feed, &self.metrics)?;

@@ -80,7 +80,7 @@ impl World {
         let logs = Config { file_bytes_max: 1_000, open_files_max: 2, ..super::config(root) };
         let journal =
             journal::Config { segment_bytes: 700, coalesce_bytes_max: 120, ..journal_tests::config(root) };
-        let found = load::find(&*disk, &logs.dir)?;
+        let found = load::find(&*disk, &logs.dir, &self.metrics)?;
         let (direct, feed) = Direct::open(&journal, disk.clone(), self.metrics.clone(), found.seq())?;
         let loaded = found.load(&*disk, &logs.dir, &feed, &self.metrics)?;
         let keep: RetentionOf = Arc::new(|_| None);
