@@ -8,6 +8,7 @@ use shipgate::config::{Config, Mistakes};
 use shipgate::control::operator::{reset_api_token, set_plan};
 use shipgate::domain::plan::Plan;
 use shipgate::domain::token::GatewayCredential;
+use shipgate::telemetry::chain;
 use shipgate::{client, load, ops};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -141,10 +142,4 @@ fn read_config(file: Option<&PathBuf>) -> anyhow::Result<Config> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
     let file = text.as_ref().map(|(path, text)| (*path, text.as_str()));
     Ok(Config::load(file, environment, GatewayCredential::from_entropy(&program::entropy()?))?)
-}
-
-/// An error and what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,5 +1,8 @@
-//! Shipgate's own log: lines on standard error, as text or as JSON.
+//! Shipgate's own log: lines on standard error, as text or as JSON; and what those who write them share.
 
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use tracing_subscriber::EnvFilter;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -43,9 +46,50 @@ pub fn start(config: &Config) {
     };
 }
 
+/// An error and what caused it, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Lets one line a second through, for what may happen a thousand times in it.
+#[derive(Debug)]
+pub struct Throttle {
+    epoch: Instant,
+    /// The second of the last line, counted from 1.
+    spoke_in: AtomicU64,
+    left_out: AtomicU64,
+}
+
+impl Throttle {
+    pub fn new(now: Instant) -> Self {
+        Self { epoch: now, spoke_in: AtomicU64::new(0), left_out: AtomicU64::new(0) }
+    }
+
+    /// How many were left out since the last line, if it is time for another.
+    pub fn may_speak(&self, now: Instant) -> Option<u64> {
+        let second = now.duration_since(self.epoch).as_secs() + 1;
+        if self.spoke_in.swap(second, Ordering::Relaxed) == second {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.left_out.swap(0, Ordering::Relaxed))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Config, Format};
+    use super::{Config, Format, Throttle};
+    use crate::clock::monotonic;
+    use std::time::Duration;
+
+    #[test]
+    fn speaks_once_a_second_and_counts_the_rest() {
+        let begun = monotonic();
+        let throttle = Throttle::new(begun);
+        let at = |second| throttle.may_speak(begun + Duration::from_secs(second));
+        assert_eq!([1, 1, 1, 2, 5, 5].map(at), [Some(0), None, None, Some(2), Some(0), None]);
+    }
 
     #[test]
     fn a_misspelt_level_is_not_a_module() {

@@ -5,12 +5,12 @@
 
 use super::access::Gateway;
 use super::error::{ApiError, ErrorBody};
-use super::exchange::chain;
 use super::input::Asked;
 use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
 use crate::store::directory::{Delta, Snapshot};
 use crate::store::{Store, StoreError};
+use crate::telemetry::chain;
 use crate::wire::{self, HEARTBEAT_MS, Message};
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};

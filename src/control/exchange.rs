@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::sign_ins::SignedIn;
 use crate::clock::monotonic;
 use crate::serve::Peer;
+use crate::telemetry::chain;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -17,7 +18,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes};
-use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -167,10 +167,4 @@ impl Line {
             tracing::info!(%method, route, status, seconds, account, actor, source, %request_id, "API request");
         }
     }
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -3,8 +3,9 @@
 use super::group::{Group, Press, Request};
 use super::queue::{Backlog, Queue};
 use super::writer::{Refusal, Writer};
-use super::{AppendError, chain, locked};
+use super::{AppendError, locked};
 use crate::metrics::Metrics;
+use crate::telemetry::chain;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

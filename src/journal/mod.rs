@@ -348,12 +348,6 @@ fn open_parts(
     Ok((committer, feed))
 }
 
-/// An error and its causes, as an operator reads them: `error: cause: cause`.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 /// A mutex's value, also after a panic elsewhere: every critical section here leaves its value whole.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
