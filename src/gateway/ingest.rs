@@ -27,8 +27,8 @@ where
 {
     let credentials = Credentials::of(head);
     let permit = admit(gate, &credentials)?;
-    let encoding = Encoding::of(&head.headers)?;
     check_declared(&head.headers, gate.config.body_bytes_max)?;
+    let encoding = Encoding::of(&head.headers)?;
     if credentials.default_type.len() > TYPE_BYTES_MAX {
         return Err(Refusal::Unreadable("type is longer than 256 bytes"));
     }

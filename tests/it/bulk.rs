@@ -171,6 +171,10 @@ fn a_body_over_the_limit_is_refused_before_it_is_sent() {
     let declared = gate.shipper().request().header("Content-Length", &(limit + 1).to_string());
     connection.write(declared.head().as_bytes()).unwrap();
     assert_eq!(connection.answer().unwrap().status, 413);
+    // The size is judged before anything else is said of the body.
+    let mut connection = Connection::open(gate.ingest).unwrap();
+    connection.write(declared.header("Content-Encoding", "br").head().as_bytes()).unwrap();
+    assert_eq!(connection.answer().unwrap().status, 413);
     // Without a declared length it is refused once it is too long.
     let line = format!("{{\"message\":\"{}\"}}\n", "y".repeat(1_000 - 15));
     let mut body = String::new();
