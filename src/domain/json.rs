@@ -2,8 +2,9 @@
 //!
 //! The grammar is RFC 8259's, checked in full, in one pass and without recursion: no input can exhaust the stack. Numbers are
 //! text (`1e999` passes), duplicate keys pass, lone surrogates in escapes pass, nesting is bounded by [`DEPTH_MAX`]. The
-//! input is UTF-8 already. A validator of our own, because every byte that is shipped goes through it: it is three times as
-//! fast as skipping values with `serde_json` (`benches/batch.rs`), with which the tests compare it.
+//! input is UTF-8 already. A validator of our own, because every byte that is shipped goes through it: on lines of 200 bytes
+//! it takes a quarter less time than `serde_json` that reads keys and skips values, the fastest library of those that
+//! `benches/validators` compares. The tests compare its verdicts with `serde_json`'s.
 
 use super::batch::LineFault;
 
