@@ -1,9 +1,10 @@
-//! The contract between a control plane and its gateways, version 1.
+//! The contract between a control plane and its gateways, version 2.
 //!
 //! A gateway asks `GET /gateway/v1/directory?store=<id>&after=<revision>` with `Authorization: Bearer <gateway
 //! credential>` and reads a response that does not end: [`Message`]s as JSON, one a line.
 //!
-//! * The first message is always `hello`.
+//! * The first message is always `hello`. It and every `heartbeat` tell the control plane's time, from which a gateway knows
+//!   how far its own clock is off: expiry is judged by the control plane's clock, so that skew between nodes changes nothing.
 //! * A control plane that still knows every revision after `after`, and whose store is `store`, goes on with `delta`s.
 //! * Otherwise it sends one `snapshot`, exactly `changes` messages of kind `change`, and `snapshot_end`, whose checksum is
 //!   the CRC-32C of the bytes of those lines, newlines included. Then `delta`s.
@@ -11,13 +12,16 @@
 //!   a line it cannot read publishes nothing of it, ends the stream and asks again from the start.
 //! * `heartbeat`s come at least every [`HEARTBEAT_MS`]; a stream silent for three of them is dead.
 //!
+//! * A `delta` with `receipt` has somebody waiting for it to be enforced: a gateway reports at once when it is.
+//! * A gateway that asks for it (`Accept-Encoding: zstd`) gets the stream compressed, flushed wherever it would otherwise wait.
+//!
 //! Only digests of tokens travel.
 
 use crate::domain::directory::Change;
 use serde::{Deserialize, Serialize};
 
 /// This contract's version. A gateway refuses any other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where a control plane serves the stream.
 pub const DIRECTORY_PATH: &str = "/gateway/v1/directory";
@@ -29,16 +33,24 @@ pub const HEARTBEAT_MS: u64 = 2_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
-    /// Who speaks. `store` names the database; revisions of different stores cannot be compared.
-    Hello { version: u32, store: String },
-    /// A full directory follows, in this many changes.
+    /// Who speaks. `store` names the database; revisions of different stores cannot be compared. `at_ms`: now, by the control
+    /// plane's clock, Unix milliseconds.
+    Hello { version: u32, store: String, at_ms: u64 },
+    /// A full directory follows, in this many changes: accounts first, then tokens in the order of their digests.
     Snapshot { revision: u64, changes: u64 },
     /// One step of the snapshot.
     Change(Change),
     /// The snapshot is whole if this is the CRC-32C of its lines.
     SnapshotEnd { crc32c: u32 },
     /// What one transaction of the control plane changed. `at_ms`: when it was committed, Unix milliseconds.
-    Delta { revision: u64, at_ms: u64, changes: Vec<Change> },
-    /// Nothing new; the stream lives.
-    Heartbeat { revision: u64 },
+    Delta {
+        revision: u64,
+        at_ms: u64,
+        changes: Vec<Change>,
+        /// Whether somebody waits for it to be enforced.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        receipt: bool,
+    },
+    /// Nothing new; the stream lives. `at_ms`: as in `hello`.
+    Heartbeat { revision: u64, at_ms: u64 },
 }

@@ -97,7 +97,8 @@ struct Stream {
 impl Stream {
     async fn run(&mut self, position: Position) -> Result<(), Ended> {
         let mut latest = self.store.latest_revision();
-        let hello = Message::Hello { version: wire::VERSION, store: self.store.id().to_owned() };
+        let (store, at_ms) = (self.store.id().to_owned(), self.store.unix_ms());
+        let hello = Message::Hello { version: wire::VERSION, store, at_ms };
         self.push(lines_of(&[hello])).await?;
         let mut revision = match self.catch_up(&position).await? {
             Some(revision) => revision,
@@ -114,7 +115,8 @@ impl Stream {
                 () = self.tasks.draining() => return Ok(()),
                 () = self.lines.closed() => return Ok(()),
                 woken = timeout(HEARTBEAT, latest.changed()) => if woken.is_err() {
-                    self.push(lines_of(&[Message::Heartbeat { revision }])).await?;
+                    let at_ms = self.store.unix_ms();
+                    self.push(lines_of(&[Message::Heartbeat { revision, at_ms }])).await?;
                 },
             }
         }
@@ -139,6 +141,7 @@ impl Stream {
                 revision: delta.revision,
                 at_ms: delta.at_ms,
                 changes: delta.changes,
+                receipt: false,
             })
             .collect();
         self.push(lines_of(&messages)).await?;

@@ -30,6 +30,11 @@ pub struct Snapshot {
 }
 
 impl Store {
+    /// The time, Unix milliseconds, by the clock that stamps this store's revisions.
+    pub fn unix_ms(&self) -> u64 {
+        self.0.clock.unix_ms()
+    }
+
     /// The revisions that follow `revision`, without a gap, the first thousand of them; empty when there are none yet.
     /// `None`: they are no longer known, or `revision` is not of this store.
     pub async fn changes_after(&self, revision: u64) -> Result<Option<Vec<Delta>>, StoreError> {

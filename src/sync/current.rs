@@ -8,6 +8,7 @@ use crate::domain::directory::{Denial, Directory, Permit};
 use crate::domain::token::TokenDigest;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -19,6 +20,8 @@ struct Published {
     directory: ArcSwapOption<Directory>,
     origin: ArcSwap<Origin>,
     revisions: watch::Sender<Option<u64>>,
+    /// How far the control plane's clock is ahead of this machine's, in milliseconds.
+    ahead_ms: AtomicI64,
 }
 
 /// Where a directory came from.
@@ -36,6 +39,7 @@ impl Default for Current {
             directory: ArcSwapOption::empty(),
             origin: ArcSwap::default(),
             revisions: watch::Sender::new(None),
+            ahead_ms: AtomicI64::new(0),
         }))
     }
 }
@@ -54,6 +58,13 @@ impl Current {
             Some(directory) => directory.still_admits(permit),
             None => Err(Denial::NotValid),
         }
+    }
+
+    /// What the control plane's clock shows when this machine's shows `unix_ms`: the time that decides on expiry. Without a
+    /// control plane, as far as is known.
+    #[inline]
+    pub fn control_unix_ms(&self, unix_ms: u64) -> u64 {
+        unix_ms.saturating_add_signed(self.0.ahead_ms.load(Ordering::Relaxed))
     }
 
     /// What is known of an account.
@@ -96,6 +107,11 @@ impl Current {
             self.put(directory, Origin { store: store.to_owned(), confirmed: None });
         }
         first
+    }
+
+    /// Notes how far the control plane's clock is ahead.
+    pub(super) fn set_ahead_ms(&self, ahead_ms: i64) {
+        self.0.ahead_ms.store(ahead_ms, Ordering::Relaxed);
     }
 
     /// Notes that the control plane still holds what is in force.

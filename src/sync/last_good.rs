@@ -71,7 +71,7 @@ fn write(file: &Path, directory: &Directory, store: &str) -> io::Result<()> {
         out.write_all(&line)?;
         Ok(line)
     };
-    line(&Message::Hello { version: wire::VERSION, store: store.to_owned() })?;
+    line(&Message::Hello { version: wire::VERSION, store: store.to_owned(), at_ms: 0 })?;
     line(&Message::Snapshot { revision: directory.revision(), changes: directory.changes().count() as u64 })?;
     let mut crc32c = 0;
     for change in directory.changes() {

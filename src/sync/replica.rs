@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::domain::directory::{Change, Directory};
 use crate::metrics::Metrics;
 use crate::wire::{self, Message};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What in a stream does not fit the contract. The control plane is then asked for a snapshot.
@@ -38,6 +39,25 @@ pub struct Replica {
     directory: Directory,
     store: String,
     state: State,
+    ahead: Ahead,
+}
+
+/// How far the control plane's clock is ahead of this machine's.
+///
+/// A time is old when it has been read, by however long it was on its way: the sample that shows the control plane furthest
+/// ahead was the fastest and is the best one. Only the last few count, so that clocks may be set.
+#[derive(Debug, Default)]
+struct Ahead(VecDeque<i64>);
+
+impl Ahead {
+    const SAMPLES: usize = 8;
+
+    fn learn(&mut self, control_ms: u64, own_ms: u64) -> i64 {
+        let sample = i64::try_from(i128::from(control_ms) - i128::from(own_ms)).unwrap_or(0);
+        self.0.truncate(Self::SAMPLES - 1);
+        self.0.push_front(sample);
+        self.0.iter().copied().max().unwrap_or(0)
+    }
 }
 
 #[derive(Debug)]
@@ -66,7 +86,8 @@ impl Replica {
     /// Begins with what is in force, if anything is.
     pub fn new(current: Current, metrics: Arc<Metrics>, clock: Clock) -> Self {
         let directory = Directory::default();
-        Self { current, metrics, clock, directory, store: String::new(), state: State::Closed }
+        let (store, ahead) = (String::new(), Ahead::default());
+        Self { current, metrics, clock, directory, store, state: State::Closed, ahead }
     }
 
     /// What a new stream may leave out. Closes the one before.
@@ -100,13 +121,16 @@ impl Replica {
     }
 
     fn greet(&mut self, message: Message) -> Result<(), ContractError> {
-        let Message::Hello { version, store } = message else {
+        let Message::Hello { version, store, at_ms } = message else {
             return Err(ContractError::NoHello);
         };
         if version != wire::VERSION {
             return Err(ContractError::Version(version));
         }
         self.metrics.directory.control_connected.set(1);
+        // It may be another replica, with another clock.
+        self.ahead = Ahead::default();
+        self.learn_time(at_ms);
         let is_known = store == self.store;
         self.state = if is_known { State::Following } else { State::Empty };
         self.store = store;
@@ -149,12 +173,13 @@ impl Replica {
     fn follow(&mut self, message: Message) -> Result<(), ContractError> {
         let had = self.directory.revision();
         match message {
-            Message::Delta { revision, at_ms, changes } => self.step(revision, at_ms, changes),
-            Message::Heartbeat { revision } if revision == had => {
+            Message::Delta { revision, at_ms, changes, .. } => self.step(revision, at_ms, changes),
+            Message::Heartbeat { revision, at_ms } if revision == had => {
+                self.learn_time(at_ms);
                 self.current.confirm();
                 Ok(())
             }
-            Message::Heartbeat { revision: got } => Err(ContractError::Gap { had, got }),
+            Message::Heartbeat { revision: got, .. } => Err(ContractError::Gap { had, got }),
             snapshot => self.begin_loading(snapshot),
         }
     }
@@ -167,9 +192,13 @@ impl Replica {
         changes.into_iter().for_each(|change| self.directory.apply(change));
         self.directory.advance(revision);
         self.publish();
-        let took_ms = self.clock.unix_ms().saturating_sub(at_ms);
+        let took_ms = self.current.control_unix_ms(self.clock.unix_ms()).saturating_sub(at_ms);
         self.metrics.directory.propagation_seconds.observe(took_ms as f64 / 1_000.0);
         Ok(())
+    }
+
+    fn learn_time(&mut self, at_ms: u64) {
+        self.current.set_ahead_ms(self.ahead.learn(at_ms, self.clock.unix_ms()));
     }
 
     fn publish(&self) {

@@ -25,7 +25,7 @@ fn line(message: &Message) -> Vec<u8> {
 }
 
 fn hello(store: &str) -> Vec<u8> {
-    line(&Message::Hello { version: wire::VERSION, store: store.into() })
+    line(&Message::Hello { version: wire::VERSION, store: store.into(), at_ms: 0 })
 }
 
 fn snapshot(revision: u64, changes: &[Change]) -> Vec<Vec<u8>> {
@@ -41,19 +41,21 @@ fn snapshot(revision: u64, changes: &[Change]) -> Vec<Vec<u8>> {
 }
 
 fn delta(revision: u64, changes: Vec<Change>) -> Vec<u8> {
-    line(&Message::Delta { revision, at_ms: 0, changes })
+    line(&Message::Delta { revision, at_ms: 0, changes, receipt: false })
 }
 
 struct Fixture {
     current: Current,
+    clock: Clock,
     replica: Replica,
 }
 
 impl Fixture {
     fn new() -> Self {
         let current = Current::default();
-        let replica = Replica::new(current.clone(), Arc::new(Metrics::new()), Clock::manual(0));
-        Self { current, replica }
+        let clock = Clock::manual(0);
+        let replica = Replica::new(current.clone(), Arc::new(Metrics::new()), clock.clone());
+        Self { current, clock, replica }
     }
 
     fn feed(&mut self, lines: impl IntoIterator<Item = Vec<u8>>) -> Result<(), ContractError> {
@@ -120,7 +122,7 @@ fn what_does_not_keep_to_the_contract_changes_nothing() {
         ("a repetition", vec![delta(5, vec![token(2)])], ContractError::Gap { had: 5, got: 5 }),
         (
             "a missed delta",
-            vec![line(&Message::Heartbeat { revision: 6 })],
+            vec![line(&Message::Heartbeat { revision: 6, at_ms: 0 })],
             ContractError::Gap { had: 5, got: 6 },
         ),
         ("a bad checksum", broken, ContractError::Checksum),
@@ -139,7 +141,28 @@ fn what_does_not_keep_to_the_contract_changes_nothing() {
 #[test]
 fn another_version_is_not_spoken() {
     let mut this = Fixture::new();
-    let hello = line(&Message::Hello { version: 2, store: "a".into() });
-    assert_eq!(this.feed([hello]), Err(ContractError::Version(2)));
+    let hello = line(&Message::Hello { version: 9, store: "a".into(), at_ms: 0 });
+    assert_eq!(this.feed([hello]), Err(ContractError::Version(9)));
     assert_eq!(this.feed([delta(1, vec![])]), Err(ContractError::NoHello));
+}
+
+#[test]
+fn the_control_planes_clock_decides_whatever_this_one_shows() {
+    let mut this = Fixture::loaded();
+    this.replica.position();
+    let hello = |at_ms| line(&Message::Hello { version: wire::VERSION, store: "a".into(), at_ms });
+    let heartbeat = |at_ms| line(&Message::Heartbeat { revision: 5, at_ms });
+    this.feed([hello(50_000)]).unwrap();
+    assert_eq!(this.current.control_unix_ms(0), 50_000);
+    this.clock.advance(Duration::from_secs(5));
+    this.feed([heartbeat(53_000)]).unwrap();
+    assert_eq!(this.current.control_unix_ms(5_000), 55_000, "that one was late");
+    this.feed([heartbeat(55_100)]).unwrap();
+    assert_eq!(this.current.control_unix_ms(5_000), 55_100, "that one was faster than the first");
+    // The control plane's clock is put back: seen when the samples from before are forgotten.
+    this.feed((0..8).map(|_| heartbeat(1_000))).unwrap();
+    assert_eq!(this.current.control_unix_ms(5_000), 1_000);
+    this.replica.position();
+    this.feed([hello(3_000)]).unwrap();
+    assert_eq!(this.current.control_unix_ms(5_000), 3_000, "another replica may have another clock");
 }
