@@ -17,6 +17,7 @@ use axum::http::request;
 use hyper::body::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// What the API runs on. The store and the credential are not within reach of a handler.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub(super) struct Parts {
     pub metrics: Arc<Metrics>,
     pub tasks: Tasks,
     pub failed_sign_ins: FailedSignIns,
+    /// How many snapshots of the directory may be read at the same time.
+    pub snapshots: Arc<Semaphore>,
     pub body_bytes_max: usize,
     pub request_timeout: Duration,
     pub openapi: Bytes,
@@ -82,6 +85,7 @@ pub(super) struct Gateway {
     pub store: Store,
     pub metrics: Arc<Metrics>,
     pub tasks: Tasks,
+    pub snapshots: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -151,6 +155,7 @@ impl FromRequestParts<App> for Gateway {
             store: app.0.store.clone(),
             metrics: Arc::clone(&app.0.metrics),
             tasks: app.0.tasks.clone(),
+            snapshots: Arc::clone(&app.0.snapshots),
         })
     }
 }

@@ -36,11 +36,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// Connections over which the store is read.
 const READERS_MAX: u32 = 4;
+/// Of them, how many may be at snapshots of the directory: a crowd of gateways leaves some to the API.
+const SNAPSHOTS_MAX: usize = 2;
 
 /// What the control plane needs to start.
 #[derive(Debug, Clone)]
@@ -124,6 +127,7 @@ pub async fn start(
         metrics,
         tasks: tasks.clone(),
         failed_sign_ins: FailedSignIns::new(),
+        snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
         body_bytes_max: config.body_bytes_max,
         request_timeout: std::time::Duration::from_millis(config.request_timeout_ms),
         openapi: openapi::complete(description).to_json().map_err(StartError::Describe)?.into(),

@@ -4,6 +4,10 @@
 //! a gateway publishes one behind an atomic pointer, clones it, applies a [`Change`] to the clone and publishes that.
 //! One change costs the same whatever the directory's size (see `trie`).
 
+mod merge;
+
+pub use merge::{Merge, OutOfOrder};
+
 use super::account::{AccountGrant, AccountId, TokenId};
 use super::token::TokenDigest;
 use super::trie::{Spread, Trie};
@@ -68,7 +72,7 @@ pub enum Change {
     Revoke { digest: TokenDigest },
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Enabled {
     token: TokenId,
     account: AccountId,
@@ -128,7 +132,7 @@ impl Directory {
         self.revision = revision;
     }
 
-    /// The changes that make an empty directory into this one: accounts first.
+    /// The changes that make an empty directory into this one: accounts first, then tokens in the order of their digests.
     pub fn changes(&self) -> impl Iterator<Item = Change> {
         let accounts = self.accounts.iter().map(|(_, grant)| Change::Account(*grant));
         let tokens = self.tokens.iter().map(|(digest, enabled)| Change::Token {

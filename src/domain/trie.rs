@@ -3,8 +3,10 @@
 //! A clone costs one reference count. A change to a clone copies the way from the root to one leaf, 32 counts a level and at
 //! most [`LEAF_MAX`] entries, and shares all the rest; there are about `log32(n / 64)` levels. A map that nobody shares
 //! changes in place, so that loading a snapshot copies nothing. A look-up takes no lock, allocates nothing, and ends in a
-//! leaf whose entries lie in the order of their hashes: as these are evenly spread, it begins where the key should be.
+//! leaf whose entries lie in the order of their hashes: as these are evenly spread, it begins where the key should be. So the whole
+//! map lies in that order, and two maps, or a map and a sorted stream, can be compared walking along.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 const BITS: u32 = 5;
@@ -14,7 +16,8 @@ const FAN_OUT: usize = 1 << BITS;
 const LEAF_MAX: usize = if cfg!(test) { 4 } else { 128 };
 
 /// A key with a hash of its own: evenly spread, and different for different keys but for the most unlikely accident.
-pub trait Spread: Eq + Copy {
+/// Keys are ordered by it; those with the same hash by themselves.
+pub trait Spread: Ord + Copy {
     fn spread(&self) -> u64;
 }
 
@@ -48,6 +51,11 @@ impl<K, V> Default for Trie<K, V> {
 impl<K: Spread, V: Copy> Trie<K, V> {
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    #[cfg(test)]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.root, &other.root)
     }
 
     #[inline]
@@ -94,7 +102,32 @@ impl<K: Spread, V: Copy> Trie<K, V> {
         }
     }
 
-    /// Every entry, in no promised order.
+    /// The entry that follows where `key` stands, or would; the first one for `None`. In the order of the hashes.
+    pub fn after(&self, key: Option<&K>) -> Option<&(K, V)> {
+        let mut rest = key.map_or(0, K::spread);
+        let mut node = &*self.root;
+        // Where to go on when the leaf has no more: what stands right of the way down, nearest last.
+        let mut right: Vec<&[Arc<Node<K, V>>]> = Vec::new();
+        loop {
+            match node {
+                Node::Branch(children) => {
+                    let at = child(rest);
+                    right.push(&children[at + 1..]);
+                    node = &children[at];
+                    rest <<= BITS;
+                }
+                Node::Leaf(entries) => {
+                    let at = key.map_or(0, |key| match find(entries, key, rest) {
+                        Ok(at) => at + 1,
+                        Err(at) => at,
+                    });
+                    return entries.get(at).or_else(|| right.iter().rev().find_map(|nodes| first_of(nodes)));
+                }
+            }
+        }
+    }
+
+    /// Every entry, in the order of the hashes.
     pub fn iter(&self) -> impl Iterator<Item = &(K, V)> {
         let mut waiting = vec![&*self.root];
         let mut leaf = [].iter();
@@ -104,12 +137,20 @@ impl<K: Spread, V: Copy> Trie<K, V> {
                     return Some(entry);
                 }
                 match waiting.pop()? {
-                    Node::Branch(children) => waiting.extend(children.iter().map(|child| &**child)),
+                    Node::Branch(children) => waiting.extend(children.iter().rev().map(|child| &**child)),
                     Node::Leaf(entries) => leaf = entries.iter(),
                 }
             }
         })
     }
+}
+
+/// The first entry below any of `nodes`.
+fn first_of<K, V>(nodes: &[Arc<Node<K, V>>]) -> Option<&(K, V)> {
+    nodes.iter().find_map(|node| match &**node {
+        Node::Branch(children) => first_of(children),
+        Node::Leaf(entries) => entries.first(),
+    })
 }
 
 /// Which child of a branch the top bits lead to.
@@ -160,10 +201,11 @@ fn find<K: Spread, V>(entries: &[(K, V)], key: &K, rest: u64) -> Result<usize, u
         at -= 1;
     }
     while let Some((found, _)) = entries.get(at).filter(|(found, _)| found.spread() == spread) {
-        if found == key {
-            return Ok(at);
+        match found.cmp(key) {
+            Ordering::Equal => return Ok(at),
+            Ordering::Greater => break,
+            Ordering::Less => at += 1,
         }
-        at += 1;
     }
     Err(at)
 }
@@ -172,10 +214,10 @@ fn find<K: Spread, V>(entries: &[(K, V)], key: &K, rest: u64) -> Result<usize, u
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::HashMap;
+    use std::collections::{BTreeMap, HashMap};
 
     /// A key whose hash is of the test's choosing.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
     struct Key {
         spread: u64,
         n: u8,
@@ -216,9 +258,13 @@ mod tests {
             for (trie, model) in [(&trie, &model), (&before, &model_before)] {
                 prop_assert_eq!(trie.len(), model.len());
                 prop_assert_eq!(&trie.iter().copied().collect::<HashMap<_, _>>(), model);
+                let sorted: Vec<_> = model.iter().map(|(key, value)| (*key, *value)).collect::<BTreeMap<_, _>>().into_iter().collect();
+                prop_assert_eq!(trie.iter().copied().collect::<Vec<_>>(), &sorted[..]);
                 for (key, _) in &steps {
                     prop_assert_eq!(trie.get(key), model.get(key));
+                    prop_assert_eq!(trie.after(Some(key)), sorted.iter().find(|(other, _)| other > key));
                 }
+                prop_assert_eq!(trie.after(None), sorted.first());
             }
         }
     }

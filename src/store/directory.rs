@@ -5,8 +5,8 @@ use super::{Store, StoreError, number};
 use crate::domain::account::{AccountId, TokenId};
 use crate::domain::directory::Change;
 use crate::domain::token::TokenDigest;
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::any::{Any, AnyRow};
+use sqlx::{Row, Transaction};
 
 /// How many revisions [`Store::changes_after`] gives at once.
 const REVISIONS_AT_ONCE: i64 = 1_000;
@@ -19,13 +19,6 @@ pub struct Delta {
     pub revision: u64,
     /// When it was committed, Unix milliseconds.
     pub at_ms: u64,
-    pub changes: Vec<Change>,
-}
-
-/// The directory at one revision: the changes that make an empty one into it, accounts first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    pub revision: u64,
     pub changes: Vec<Change>,
 }
 
@@ -68,45 +61,111 @@ impl Store {
         Ok(known.then_some(deltas))
     }
 
-    /// The whole directory at one moment.
-    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+    /// The whole directory at one moment, to be read a part at a time.
+    pub async fn read_snapshot(&self) -> Result<SnapshotReader, StoreError> {
+        // One transaction, one moment, however long the reading takes.
         let mut tx = self.0.readers.begin().await?;
-        let row = sqlx::query("SELECT revision FROM store").fetch_one(&mut *tx).await?;
-        let revision = number(&row, "revision")?;
-        let mut changes = vec![];
-        let accounts = "SELECT id, durability, rate_bytes_max, retention_days, retention_bytes_max FROM accounts \
-             WHERE id > $1 ORDER BY id LIMIT $2";
-        read_all(&mut tx, accounts, |row| {
-            changes.push(Change::Account(grant_of(row)?));
-            Ok(())
-        })
+        let row = sqlx::query(
+            "SELECT revision, (SELECT COUNT(*) FROM accounts) AS accounts, \
+             (SELECT COUNT(*) FROM shipping_tokens WHERE enabled = 1) AS tokens FROM store",
+        )
+        .fetch_one(&mut *tx)
         .await?;
-        let tokens = "SELECT id, account, digest FROM shipping_tokens WHERE enabled = 1 AND id > $1 \
-             ORDER BY id LIMIT $2";
-        read_all(&mut tx, tokens, |row| {
-            changes.push(Change::Token {
-                digest: TokenDigest::from_hex(row.try_get("digest")?).ok_or(StoreError::Damaged("digest"))?,
-                token: TokenId(number(row, "id")?),
-                account: AccountId(number(row, "account")?),
-            });
-            Ok(())
-        })
-        .await?;
-        Ok(Snapshot { revision, changes })
+        let changes = number::<u64>(&row, "accounts")? + number::<u64>(&row, "tokens")?;
+        Ok(SnapshotReader { revision: number(&row, "revision")?, changes, tx, next: Next::Account(-1) })
+    }
+
+    #[cfg(test)]
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut reader = self.read_snapshot().await?;
+        let mut changes = Vec::new();
+        while let Some(part) = reader.next().await? {
+            changes.extend(part);
+        }
+        assert_eq!(changes.len() as u64, reader.changes());
+        Ok(Snapshot { revision: reader.revision(), changes })
     }
 }
 
-/// Hands every row of `sql` to `each`, a bounded number at a time. It takes the last id seen and how many rows to give.
-async fn read_all(
-    connection: &mut AnyConnection,
-    sql: &'static str,
-    mut each: impl FnMut(&AnyRow) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut last = -1_i64;
-    loop {
-        let rows = sqlx::query(sql).bind(last).bind(ROWS_AT_ONCE).fetch_all(&mut *connection).await?;
-        let Some(end) = rows.last() else { return Ok(()) };
-        last = end.try_get("id")?;
-        rows.iter().try_for_each(&mut each)?;
+/// The directory at one revision: the changes that make an empty one into it.
+#[cfg(test)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub revision: u64,
+    pub changes: Vec<Change>,
+}
+
+/// The directory at one revision, read in parts: accounts first, then tokens in the order of their digests. It holds a reading
+/// transaction for as long as it lives.
+pub struct SnapshotReader {
+    tx: Transaction<'static, Any>,
+    revision: u64,
+    changes: u64,
+    next: Next,
+}
+
+/// What to read next.
+enum Next {
+    /// Accounts after this one.
+    Account(i64),
+    /// Enabled tokens after the one with this digest.
+    Token(String),
+    Nothing,
+}
+
+impl SnapshotReader {
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
+
+    /// How many changes all parts hold together.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The next part, of a bounded size; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<Change>>, StoreError> {
+        loop {
+            let part = match &self.next {
+                Next::Account(last) => {
+                    let rows = sqlx::query(
+                        "SELECT id, durability, rate_bytes_max, retention_days, retention_bytes_max FROM accounts \
+                         WHERE id > $1 ORDER BY id LIMIT $2",
+                    );
+                    let rows = rows.bind(*last).bind(ROWS_AT_ONCE).fetch_all(&mut *self.tx).await?;
+                    self.next = match rows.last() {
+                        Some(row) => Next::Account(row.try_get("id")?),
+                        None => Next::Token(String::new()),
+                    };
+                    rows.iter().map(|row| Ok(Change::Account(grant_of(row)?))).collect()
+                }
+                Next::Token(last) => {
+                    let rows = sqlx::query(
+                        "SELECT id, account, digest FROM shipping_tokens WHERE enabled = 1 AND digest > $1 \
+                         ORDER BY digest LIMIT $2",
+                    );
+                    let rows = rows.bind(last).bind(ROWS_AT_ONCE).fetch_all(&mut *self.tx).await?;
+                    self.next = match rows.last() {
+                        Some(row) => Next::Token(row.try_get("digest")?),
+                        None => Next::Nothing,
+                    };
+                    rows.iter().map(token_of).collect()
+                }
+                Next::Nothing => return Ok(None),
+            };
+            let part: Result<Vec<_>, StoreError> = part;
+            let part = part?;
+            if !part.is_empty() {
+                return Ok(Some(part));
+            }
+        }
+    }
+}
+
+fn token_of(row: &AnyRow) -> Result<Change, StoreError> {
+    Ok(Change::Token {
+        digest: TokenDigest::from_hex(row.try_get("digest")?).ok_or(StoreError::Damaged("digest"))?,
+        token: TokenId(number(row, "id")?),
+        account: AccountId(number(row, "account")?),
+    })
 }

@@ -3,7 +3,7 @@
 use super::current::Current;
 use super::source::Position;
 use crate::clock::Clock;
-use crate::domain::directory::{Change, Directory};
+use crate::domain::directory::{Change, Directory, Merge, OutOfOrder};
 use crate::metrics::Metrics;
 use crate::wire::{self, Message};
 use std::collections::VecDeque;
@@ -24,6 +24,8 @@ pub enum ContractError {
     OutOfPlace,
     #[error("the snapshot's checksum does not fit")]
     Checksum,
+    #[error(transparent)]
+    Order(#[from] OutOfOrder),
     #[error("revision {got} came after {had}")]
     Gap { had: u64, got: u64 },
 }
@@ -69,12 +71,12 @@ enum State {
     /// The next message is a snapshot, a delta or a heartbeat.
     Following,
     /// In the middle of a snapshot.
-    Loading(Loading),
+    Loading(Box<Loading>),
 }
 
 #[derive(Debug)]
 struct Loading {
-    fresh: Directory,
+    merge: Merge,
     revision: u64,
     /// Changes still to come.
     missing: u64,
@@ -138,36 +140,46 @@ impl Replica {
     }
 
     fn begin_loading(&mut self, message: Message) -> Result<(), ContractError> {
-        let Message::Snapshot { revision, changes } = message else {
-            return Err(ContractError::OutOfPlace);
-        };
-        let fresh = Directory::default();
-        self.state = State::Loading(Loading { fresh, revision, missing: changes, crc32c: 0 });
-        Ok(())
+        match message {
+            Message::Snapshot { revision, changes } => {
+                let merge = self.current.directory().unwrap_or_default().merge();
+                self.state =
+                    State::Loading(Box::new(Loading { merge, revision, missing: changes, crc32c: 0 }));
+                Ok(())
+            }
+            // The snapshot is still being prepared.
+            Message::Heartbeat { at_ms, .. } => {
+                self.learn_time(at_ms);
+                Ok(())
+            }
+            _ => Err(ContractError::OutOfPlace),
+        }
     }
 
     fn load(&mut self, message: Message, line: &[u8]) -> Result<(), ContractError> {
-        let State::Loading(loading) = &mut self.state else {
+        // Put back unless it ended, in good order or not.
+        let State::Loading(mut loading) = std::mem::replace(&mut self.state, State::Closed) else {
             return Err(ContractError::OutOfPlace);
         };
         match message {
             Message::Change(change) if loading.missing > 0 => {
-                loading.fresh.apply(change);
+                loading.merge.take(change)?;
                 loading.missing -= 1;
                 loading.crc32c = crc32c::crc32c_append(loading.crc32c, line);
+                self.state = State::Loading(loading);
+                Ok(())
             }
             Message::SnapshotEnd { crc32c } if loading.missing == 0 => {
                 if loading.crc32c != crc32c {
                     return Err(ContractError::Checksum);
                 }
-                loading.fresh.advance(loading.revision);
-                self.directory = std::mem::take(&mut loading.fresh);
+                self.directory = loading.merge.finish(loading.revision);
                 self.state = State::Following;
                 self.publish();
+                Ok(())
             }
-            _ => return Err(ContractError::OutOfPlace),
+            _ => Err(ContractError::OutOfPlace),
         }
-        Ok(())
     }
 
     fn follow(&mut self, message: Message) -> Result<(), ContractError> {

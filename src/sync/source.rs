@@ -7,14 +7,21 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::http::header;
-use hyper::{Request, StatusCode, Uri};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use std::io::{self, Write};
 use std::time::Duration;
 
 /// Longest line of the stream, in bytes: far more than the largest delta.
 const LINE_BYTES_MAX: usize = 16 << 20;
+
+/// How much of a compressed stream is decompressed at a time.
+const COMPRESSED_BYTES: usize = 16 << 10;
+
+/// Largest zstd window taken: 2^23 bytes.
+const WINDOW_LOG_MAX: u32 = 23;
 
 /// How long the control plane may take to begin its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +39,8 @@ pub enum SourceError {
     Status(StatusCode),
     #[error("the stream broke")]
     Broken(#[source] hyper::Error),
+    #[error("the stream cannot be decompressed")]
+    Corrupt(#[source] io::Error),
     #[error("the control plane ended the stream")]
     Ended,
     #[error("the stream fell silent")]
@@ -75,6 +84,7 @@ impl Source {
         let uri = Uri::from_parts(uri).map_err(|error| SourceError::Address(error.into()))?;
         let request = Request::get(uri)
             .header(header::AUTHORIZATION, format!("Bearer {}", self.config.credential.expose()))
+            .header(header::ACCEPT_ENCODING, "zstd")
             .body(Empty::new())
             .map_err(SourceError::Address)?;
         let response = tokio::time::timeout(ANSWER_TIMEOUT, self.client.request(request))
@@ -82,7 +92,7 @@ impl Source {
             .map_err(|_| SourceError::Timeout)?
             .map_err(SourceError::Unreachable)?;
         match response.status() {
-            StatusCode::OK => Ok(Stream { body: response.into_body(), buffer: BytesMut::new(), searched: 0 }),
+            StatusCode::OK => Stream::of(response).map_err(SourceError::Corrupt),
             status => Err(SourceError::Status(status)),
         }
     }
@@ -91,27 +101,73 @@ impl Source {
 /// An open stream.
 pub struct Stream {
     body: Incoming,
-    buffer: BytesMut,
+    /// What came and is not decompressed yet.
+    compressed: Bytes,
+    decoder: Option<zstd::stream::write::Decoder<'static, Lines>>,
+    lines: Lines,
+    /// How much of `lines` is known to hold no end of a line.
     searched: usize,
 }
 
 impl Stream {
+    fn of(response: Response<Incoming>) -> io::Result<Self> {
+        let is_zstd = response.headers().get(header::CONTENT_ENCODING).is_some_and(|name| name == "zstd");
+        let mut decoder = None;
+        if is_zstd {
+            let mut zstd = zstd::stream::write::Decoder::new(Lines::default())?;
+            zstd.window_log_max(WINDOW_LOG_MAX)?;
+            decoder = Some(zstd);
+        }
+        let (body, compressed, lines) = (response.into_body(), Bytes::new(), Lines::default());
+        Ok(Self { body, compressed, decoder, lines, searched: 0 })
+    }
+
     /// The next line, its newline included.
     pub async fn next_line(&mut self) -> Result<Bytes, SourceError> {
         loop {
-            if let Some(at) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
-                let line = self.buffer.split_to(self.searched + at + 1).freeze();
+            let Lines(lines) = self.decoder.as_mut().map_or(&mut self.lines, |decoder| decoder.get_mut());
+            if let Some(at) = memchr::memchr(b'\n', &lines[self.searched..]) {
+                let line = lines.split_to(self.searched + at + 1).freeze();
                 self.searched = 0;
                 return Ok(line);
             }
-            self.searched = self.buffer.len();
-            if self.buffer.len() > LINE_BYTES_MAX {
+            self.searched = lines.len();
+            if lines.len() > LINE_BYTES_MAX {
                 return Err(ContractError::LineTooLong.into());
             }
-            let frame = self.body.frame().await.ok_or(SourceError::Ended)?.map_err(SourceError::Broken)?;
-            if let Ok(data) = frame.into_data() {
-                self.buffer.extend_from_slice(&data);
-            }
+            self.read().await?;
         }
+    }
+
+    /// Adds something to the lines.
+    async fn read(&mut self) -> Result<(), SourceError> {
+        if self.compressed.is_empty() {
+            let frame = self.body.frame().await.ok_or(SourceError::Ended)?.map_err(SourceError::Broken)?;
+            self.compressed = frame.into_data().unwrap_or_default();
+        }
+        let Some(decoder) = &mut self.decoder else {
+            self.lines.0.extend_from_slice(&std::mem::take(&mut self.compressed));
+            return Ok(());
+        };
+        let piece = self.compressed.split_to(self.compressed.len().min(COMPRESSED_BYTES));
+        decoder.write_all(&piece).and_then(|()| decoder.flush()).map_err(SourceError::Corrupt)
+    }
+}
+
+/// Lines as they come out of a decoder, within a limit.
+#[derive(Default)]
+struct Lines(BytesMut);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() > 2 * LINE_BYTES_MAX {
+            return Err(io::Error::other("it inflates beyond all measure"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 use super::replica::ContractError;
 use super::*;
 use crate::domain::account::{AccountGrant, AccountId, Retention, TokenId};
-use crate::domain::directory::Change;
+use crate::domain::directory::{Change, OutOfOrder};
 use crate::domain::token::TokenDigest;
 use crate::wire::Message;
 
@@ -111,12 +111,15 @@ fn another_store_means_another_directory() {
 
 #[test]
 fn what_does_not_keep_to_the_contract_changes_nothing() {
+    let retention = Retention { days: 3, bytes_max: None };
     let mut broken = snapshot(9, &[account(), token(2)]);
     *broken.last_mut().unwrap() = line(&Message::SnapshotEnd { crc32c: 1 });
     let mut short = snapshot(9, &[account(), token(2)]);
     short.remove(1);
     let mut long = snapshot(9, &[account(), token(2)]);
-    long.insert(1, line(&Message::Change(token(9))));
+    let other = AccountGrant { account: AccountId(2), durability: None, rate_bytes_max: None, retention };
+    long.insert(1, line(&Message::Change(Change::Account(other))));
+    let unsorted = snapshot(9, &[token(2), account()]);
     let cases: Vec<(&str, Vec<Vec<u8>>, ContractError)> = vec![
         ("a gap", vec![delta(7, vec![token(2)])], ContractError::Gap { had: 5, got: 7 }),
         ("a repetition", vec![delta(5, vec![token(2)])], ContractError::Gap { had: 5, got: 5 }),
@@ -128,6 +131,7 @@ fn what_does_not_keep_to_the_contract_changes_nothing() {
         ("a bad checksum", broken, ContractError::Checksum),
         ("a change too few", short, ContractError::OutOfPlace),
         ("a change too many", long, ContractError::OutOfPlace),
+        ("changes out of order", unsorted, ContractError::Order(OutOfOrder)),
         ("a second hello", vec![hello("a")], ContractError::OutOfPlace),
         ("no JSON", vec![b"nonsense\n".to_vec()], ContractError::Unreadable),
     ];
@@ -165,4 +169,14 @@ fn the_control_planes_clock_decides_whatever_this_one_shows() {
     this.replica.position();
     this.feed([hello(3_000)]).unwrap();
     assert_eq!(this.current.control_unix_ms(5_000), 3_000, "another replica may have another clock");
+}
+
+#[test]
+fn a_stream_lives_while_its_snapshot_is_being_prepared() {
+    let mut this = Fixture::new();
+    this.feed([hello("a"), line(&Message::Heartbeat { revision: 0, at_ms: 70 })]).unwrap();
+    assert_eq!(this.admits(1), None);
+    assert_eq!(this.current.control_unix_ms(0), 70);
+    this.feed(snapshot(5, &[account(), token(1)])).unwrap();
+    assert_eq!(this.admits(1), Some(true));
 }

@@ -42,7 +42,17 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("SystemTime::now", &["src/clock.rs"]),
     ("now_utc", &["src/clock.rs"]),
     ("flate2::", &["src/gateway/payload.rs", "src/load/"]),
-    ("zstd::", &["src/gateway/payload.rs", "src/journal/", "src/logs/", "src/load/"]),
+    (
+        "zstd::",
+        &[
+            "src/gateway/payload.rs",
+            "src/journal/",
+            "src/logs/",
+            "src/load/",
+            "src/control/directory.rs",
+            "src/sync/source.rs",
+        ],
+    ),
     ("std::env", &["src/main.rs", "src/config.rs"]),
     ("env::var", &["src/main.rs", "src/config.rs"]),
 ];

@@ -6,6 +6,7 @@ use crate::domain::account::AccountId;
 use crate::domain::directory::{Change, Directory};
 use crate::domain::token::TokenDigest;
 use crate::wire::{DIRECTORY_PATH, HEARTBEAT_MS, Message, VERSION};
+use std::io::Write;
 
 /// Reads a stream, and keeps a directory as a gateway would.
 struct Follower {
@@ -220,4 +221,21 @@ async fn deltas_arrive_far_below_the_budget() {
     after_answer.sort();
     println!("a delta after the answer: median {:?}, worst {:?}", after_answer[25], after_answer[49]);
     assert!(after_answer[25] < Duration::from_millis(50), "{after_answer:?}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_asks_for_it_reads_a_compressed_stream() {
+    let running = Running::start(Plan::Pro).await;
+    let mut gateway = running.gateway();
+    gateway.headers.push(("Accept-Encoding", "gzip, zstd".to_owned()));
+    let response = gateway.open("GET", DIRECTORY_PATH, "").await;
+    assert_eq!(response.headers()["content-encoding"], "zstd");
+    let (mut body, mut decoder) =
+        (response.into_body(), zstd::stream::write::Decoder::new(Vec::new()).unwrap());
+    // Hello, snapshot, an account, a token, the end of the snapshot, and a heartbeat: each of them arrives.
+    while decoder.get_ref().iter().filter(|byte| **byte == b'\n').count() < 6 {
+        let frame = tokio::time::timeout(Duration::from_secs(30), body.frame()).await.unwrap().unwrap();
+        decoder.write_all(&frame.unwrap().into_data().unwrap()).unwrap();
+        decoder.flush().unwrap();
+    }
 }
