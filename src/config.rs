@@ -7,6 +7,7 @@ use crate::control::first_start::Bootstrap;
 use crate::domain::account::Durability;
 use crate::domain::plan::Plan;
 use crate::domain::token::{ApiToken, GatewayCredential, ShippingToken};
+use crate::store::database::Location;
 use crate::store::key::Key;
 use crate::{control, gateway, journal, logs, ops, sync, telemetry};
 use std::collections::BTreeSet;
@@ -256,16 +257,13 @@ impl Read {
     }
 
     fn control(&mut self, data_dir: &Path, credential: GatewayCredential) -> control::Config {
-        let mut store = self.text("control.store");
-        if store.is_empty() {
-            store = format!("sqlite://{}", data_dir.join("control.db").display());
-        } else if !store.starts_with("sqlite://") {
-            self.mistake("control.store", "must begin with sqlite://");
-        }
+        let store = self.text("control.store");
         let token_key = self.text("control.token_key");
         control::Config {
             http: self.address("control.http"),
-            store,
+            store: self
+                .secret("control.store", &store, Location::parse)
+                .unwrap_or_else(|| Location::Sqlite(data_dir.join("control.db"))),
             token_key: self.secret("control.token_key", &token_key, Key::from_hex),
             key_file: data_dir.join("token.key"),
             credential,

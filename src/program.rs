@@ -18,6 +18,7 @@ use shipgate::logs::{Logs, LogsHealth};
 use shipgate::metrics::Metrics;
 use shipgate::shutdown::Shutdown;
 use shipgate::store::Store;
+use shipgate::store::database::Location;
 use shipgate::sync::current::Current;
 use shipgate::{ops, sync, telemetry};
 use std::fs::{File, TryLockError};
@@ -137,14 +138,15 @@ fn fit_into_file_limit(config: &mut Config) {
 
 /// Accounts of a new store would be numbered, and so get the log folders, like those of one that was lost.
 fn refuse_a_new_store_beside_old_logs(config: &Config) -> anyhow::Result<()> {
-    let Some(path) = config.control.store.strip_prefix("sqlite://") else { return Ok(()) };
+    let Location::Sqlite(path) = &config.control.store else { return Ok(()) };
     let is_new = std::fs::metadata(path).map_or(true, |about| about.len() == 0);
     let folders = std::fs::read_dir(&config.logs.dir).into_iter().flatten().flatten();
     let has_logs =
         folders.into_iter().any(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
     if is_new && has_logs {
         anyhow::bail!(
-            "{path} is missing, but {} holds logs of accounts: put the database back, or move the logs away",
+            "{} is missing, but {} holds logs of accounts: put the database back, or move the logs away",
+            path.display(),
             config.logs.dir.display()
         );
     }

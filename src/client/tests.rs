@@ -8,6 +8,7 @@ use crate::domain::plan::Plan;
 use crate::domain::token::GatewayCredential;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
+use crate::store::database::Location;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
-            store: format!("sqlite://{}", folder.path().join("control.db").display()),
+            store: Location::Sqlite(folder.path().join("control.db")),
             token_key: None,
             key_file: folder.path().join("token.key"),
             credential: GatewayCredential::parse("credential-of-gateways").unwrap(),

@@ -98,7 +98,7 @@ impl ApiError {
         move |error| match error {
             StoreError::Refused(refusal) => Self::Refused(area, refusal),
             StoreError::NotFound => Self::NotFound(area),
-            fault @ (StoreError::Database(_) | StoreError::Damaged(_)) => Self::Fault(fault),
+            fault => Self::Fault(fault),
         }
     }
 
@@ -181,6 +181,18 @@ impl ApiError {
                 parameters: parameters_of(*refusal),
                 ..told(StatusCode::BAD_REQUEST, *area, code_of(*refusal), &refusal.to_string())
             },
+            Self::Fault(StoreError::Unavailable(_)) => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Area::Request,
+                "UNAVAILABLE",
+                "The database is not available; nothing was done, try again",
+            ),
+            Self::Fault(StoreError::OutcomeUnknown(_)) => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Area::Request,
+                "OUTCOME_UNKNOWN",
+                "The database went away while it made the change, which it may have kept or not: look before trying again",
+            ),
             Self::Fault(_) | Self::Random(_) | Self::Crashed => told(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 Area::Request,

@@ -27,6 +27,7 @@ use crate::domain::token::GatewayCredential;
 use crate::metrics::Metrics;
 use crate::serve::serve;
 use crate::shutdown::Tasks;
+use crate::store::database::Location;
 use crate::store::key::{Key, KeySource};
 use crate::store::{OpenError, Options, Store};
 use access::{App, Parts};
@@ -50,8 +51,7 @@ const SNAPSHOTS_MAX: usize = 2;
 pub struct Config {
     /// Where the API listens.
     pub http: SocketAddr,
-    /// The store's address: `sqlite://path`.
-    pub store: String,
+    pub store: Location,
     /// The key that seals stored shipping tokens; without it, the one in `key_file`.
     pub token_key: Option<Key>,
     /// Holds the key when none is configured; created by the first start.
@@ -99,7 +99,7 @@ fn all_routes() -> OpenApiRouter<App> {
 /// Opens the store that `config` names.
 pub async fn open_store(config: &Config, clock: Clock) -> Result<Store, OpenError> {
     let options = Options {
-        url: config.store.clone(),
+        location: config.store.clone(),
         key: match &config.token_key {
             Some(key) => KeySource::Given(key.clone()),
             None => KeySource::File(config.key_file.clone()),
@@ -122,7 +122,7 @@ pub async fn start(
     let address = listener.local_addr().map_err(listen)?;
     let (router, description) = all_routes().split_for_parts();
     let app = App::new(Parts {
-        store,
+        store: store.clone(),
         credential: config.credential.digest(),
         metrics,
         tasks: tasks.clone(),
@@ -137,6 +137,15 @@ pub async fn start(
         .method_not_allowed_fallback(exchange::no_such_method)
         .layer(from_fn_with_state(app.clone(), exchange::exchange))
         .with_state(app);
+    tasks.spawn(follow_replicas(store, tasks.clone()));
     serve(listener, router, config.connections_max, tasks);
     Ok(address)
+}
+
+/// Learns what other replicas change, until this one stops.
+async fn follow_replicas(store: Store, tasks: Tasks) {
+    tokio::select! {
+        () = tasks.draining() => {}
+        () = store.follow_replicas() => {}
+    }
 }

@@ -28,7 +28,7 @@ impl From<StoreError> for OperatorError {
         match error {
             StoreError::Refused(refusal) => Self::Refused(refusal),
             StoreError::NotFound => Self::NoAccount,
-            fault @ (StoreError::Database(_) | StoreError::Damaged(_)) => Self::Store(fault),
+            fault => Self::Store(fault),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::domain::token::GatewayCredential;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::store::database::Location;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::client::legacy::Client;
@@ -42,7 +43,7 @@ struct Running {
 fn config(folder: &TempDir) -> Config {
     Config {
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
-        store: format!("sqlite://{}", folder.path().join("control.db").display()),
+        store: Location::Sqlite(folder.path().join("control.db")),
         token_key: None,
         key_file: folder.path().join("token.key"),
         credential: GatewayCredential::parse(CREDENTIAL).unwrap(),

@@ -34,8 +34,8 @@ impl Store {
         let Ok(after) = i64::try_from(revision) else {
             return Ok(None);
         };
-        // One transaction, one moment. (A database that does not promise that by default must be told to.)
-        let mut tx = self.0.readers.begin().await?;
+        // What is known and what it is, at one moment.
+        let mut tx = self.0.moment().await?;
         let row = sqlx::query("SELECT revision FROM store").fetch_one(&mut *tx).await?;
         let latest: u64 = number(&row, "revision")?;
         if latest <= revision {
@@ -64,7 +64,7 @@ impl Store {
     /// The whole directory at one moment, to be read a part at a time.
     pub async fn read_snapshot(&self) -> Result<SnapshotReader, StoreError> {
         // One transaction, one moment, however long the reading takes.
-        let mut tx = self.0.readers.begin().await?;
+        let mut tx = self.0.moment().await?;
         let row = sqlx::query(
             "SELECT revision, (SELECT COUNT(*) FROM accounts) AS accounts, \
              (SELECT COUNT(*) FROM shipping_tokens WHERE enabled = 1) AS tokens FROM store",

@@ -1,6 +1,7 @@
 //! What the control plane remembers: accounts, their tokens, who changed what, and the directory's changes.
 //!
-//! Every writing transaction queues behind one row, asks the rules inside itself, and writes the change, its audit
+//! It lives in SQLite, for one control plane, or in PostgreSQL, for several replicas of it, which is for `database` and
+//! `replicas` to know. Every writing transaction queues behind one row, asks the rules inside itself, and writes the change, its audit
 //! entry and the directory's next revision together: all of it happens or none. Revisions are therefore without gaps
 //! and in the order of commits. Reading never waits for writing.
 //!
@@ -11,9 +12,12 @@ pub mod accounts;
 pub mod api_tokens;
 pub mod audit;
 mod cipher;
+pub mod database;
 pub mod directory;
+mod fault;
 pub mod key;
 pub mod plans;
+mod replicas;
 pub mod rules;
 pub mod tokens;
 mod write;
@@ -24,16 +28,14 @@ mod tests;
 use crate::clock::Clock;
 use crate::domain::account::AccountId;
 use cipher::Cipher;
+use database::{Database, Kind, Location};
 use key::{KeyError, KeySource};
 use rules::Refusal;
-use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AnyConnection, AnyPool, Connection, Executor, Row, SqlSafeStr};
-use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use sqlx::any::{Any, AnyRow};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AnyConnection, AnyPool, Connection, Row, Transaction};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -45,8 +47,7 @@ const TOKEN_FIRST: i64 = 1_000_000;
 /// What opening a store needs.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `sqlite://path`; the file is created when missing, its folder is not.
-    pub url: String,
+    pub location: Location,
     pub key: KeySource,
     /// How many revisions of the directory are kept for gateways that fall behind.
     pub revisions_max: u64,
@@ -57,10 +58,8 @@ pub struct Options {
 /// Why a store did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the store's address must begin with sqlite://")]
-    Address,
-    #[error("the store's file {path} cannot be created or opened")]
-    File { path: String, source: io::Error },
+    #[error("the store's file {} cannot be created or opened", path.display())]
+    File { path: PathBuf, source: io::Error },
     #[error("the store cannot be opened")]
     Connect(#[source] sqlx::Error),
     #[error("the store's tables cannot be brought up to date")]
@@ -82,8 +81,14 @@ pub enum StoreError {
     /// There is no such thing, or it is not the asker's.
     #[error("not found")]
     NotFound,
+    /// The database is away, is going away or is too busy; what was asked was not done. Later it may work.
+    #[error("the database is not available")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database went away while it committed: the change was made, or it was not.
+    #[error("the database went away while it made a change, which it may have kept or not")]
+    OutcomeUnknown(#[source] sqlx::Error),
     #[error("the database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
     #[error("a stored value is damaged: {0}")]
     Damaged(&'static str),
 }
@@ -106,34 +111,39 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     id: String,
+    kind: Kind,
     cipher: Cipher,
     clock: Clock,
     /// One connection: writers wait for it in the order they came.
     writer: AnyPool,
     readers: AnyPool,
     revisions_max: u64,
-    /// The last revision committed here.
+    /// The last revision known to be committed, here or by another replica.
     latest: watch::Sender<u64>,
+    /// How to listen to other replicas, if there may be any.
+    listening: Option<PgConnectOptions>,
 }
 
 impl Store {
     /// Opens the store, brings its tables up to date, and makes sure that the key is the right one.
     pub async fn open(options: Options, clock: Clock) -> Result<Self, OpenError> {
-        let path = options.url.strip_prefix("sqlite://").ok_or(OpenError::Address)?;
-        let url = sqlite_url(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-        sqlx::any::install_default_drivers();
-        let writer = connect(&url, 1).await.map_err(OpenError::Connect)?;
-        migrations().run(&writer).await.map_err(OpenError::Migrate)?;
-        let (id, revision, cipher) = identify(&writer, &options.key).await?;
-        let readers = connect(&url, options.readers_max.max(1)).await.map_err(OpenError::Connect)?;
+        let Options { location, key, revisions_max, readers_max } = options;
+        let database = Database::at(&location)?;
+        let kind = database.kind;
+        let mut first = database.connect().await.map_err(OpenError::Connect)?;
+        kind.migrations().run(&mut first).await.map_err(OpenError::Migrate)?;
+        let (id, revision, cipher) = identify(kind, &mut first, &key).await?;
+        first.close().await.map_err(OpenError::Connect)?;
         Ok(Self(Arc::new(Inner {
             id,
+            kind,
             cipher,
             clock,
-            writer,
-            readers,
-            revisions_max: options.revisions_max,
+            writer: database.pool(1).await.map_err(OpenError::Connect)?,
+            readers: database.pool(readers_max.max(1)).await.map_err(OpenError::Connect)?,
+            revisions_max,
             latest: watch::Sender::new(revision),
+            listening: database.listening().map_err(OpenError::Connect)?,
         })))
     }
 
@@ -154,66 +164,23 @@ impl Store {
     }
 }
 
-fn migrations() -> Migrator {
-    Migrator::with_migrations(vec![
-        migration(1, "start", include_str!("migrations/0001_start.sql")),
-        migration(2, "api token numbers", include_str!("migrations/0002_api_token_numbers.sql")),
-    ])
-}
-
-fn migration(version: i64, description: &'static str, sql: &'static str) -> Migration {
-    Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
-}
-
-/// Makes the file, readable by its owner alone, and the address of it that the driver reads.
-fn sqlite_url(path: &str) -> io::Result<String> {
-    let path = std::path::absolute(Path::new(path))?;
-    OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
-    let mut url = String::from("sqlite://");
-    for &byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' => url.push(byte.into()),
-            _ if byte.is_ascii_alphanumeric() => url.push(byte.into()),
-            _ => {
-                let _ = write!(url, "%{byte:02X}");
-            }
-        }
+impl Inner {
+    /// Begins a transaction that reads, all of it at one moment.
+    async fn moment(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+        self.kind.begin_read(&self.readers).await
     }
-    Ok(url)
 }
 
-async fn connect(url: &str, connections_max: u32) -> Result<AnyPool, sqlx::Error> {
-    // A pool tries again for half a minute and then says only that it did. A file that is no database is told at once.
-    let mut first = AnyConnection::connect(url).await?;
-    first.execute("PRAGMA schema_version").await?;
-    first.close().await?;
-    AnyPoolOptions::new()
-        .max_connections(connections_max)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                for pragma in [
-                    // A commit is on the disk before the API answers, and readers never wait for it.
-                    "PRAGMA journal_mode = WAL",
-                    "PRAGMA synchronous = FULL",
-                    "PRAGMA busy_timeout = 5000",
-                    "PRAGMA foreign_keys = ON",
-                ] {
-                    connection.execute(pragma).await?;
-                }
-                Ok(())
-            })
-        })
-        .connect(url)
-        .await
-}
-
-/// Reads who the store is and its last revision, or makes a new store's identity.
-async fn identify(writer: &AnyPool, key: &KeySource) -> Result<(String, u64, Cipher), OpenError> {
+/// Reads who the store is and its last revision, or makes a new store's identity: one, however many replicas start at
+/// once.
+async fn identify(
+    kind: Kind,
+    connection: &mut AnyConnection,
+    key: &KeySource,
+) -> Result<(String, u64, Cipher), OpenError> {
+    let mut tx = kind.begin_alone(connection).await.map_err(OpenError::Identity)?;
     let known = sqlx::query("SELECT id, key_check, revision FROM store")
-        .fetch_optional(writer)
+        .fetch_optional(&mut *tx)
         .await
         .map_err(OpenError::Identity)?;
     if let Some(row) = known {
@@ -227,6 +194,7 @@ async fn identify(writer: &AnyPool, key: &KeySource) -> Result<(String, u64, Cip
         };
         let (id, key_check, revision) = read().map_err(OpenError::Identity)?;
         cipher.verify(&key_check).map_err(|_| OpenError::WrongKey)?;
+        tx.commit().await.map_err(OpenError::Identity)?;
         return Ok((id, revision.unsigned_abs(), cipher));
     }
     let cipher = Cipher::new(&key.existing_or_new()?);
@@ -239,9 +207,10 @@ async fn identify(writer: &AnyPool, key: &KeySource) -> Result<(String, u64, Cip
     .bind(cipher.check_value())
     .bind(ACCOUNT_FIRST)
     .bind(TOKEN_FIRST)
-    .execute(writer)
+    .execute(&mut *tx)
     .await
     .map_err(OpenError::Identity)?;
+    tx.commit().await.map_err(OpenError::Identity)?;
     Ok((id, 0, cipher))
 }
 

@@ -1,8 +1,13 @@
-//! The store on real files.
+//! The store on real files, or, where `SHIPGATE_TEST_POSTGRES` names a server, in databases there: `postgres` runs all of
+//! these tests that way.
 
 mod directory;
 mod files;
 mod parallel;
+mod postgres;
+mod reopened;
+#[path = "../../tests/it/harness/postgres.rs"]
+mod server;
 
 use super::accounts::{AccountSettings, AccountUpdate, FirstSecrets};
 use super::directory::Delta;
@@ -21,15 +26,26 @@ const API_TOKEN: &str = "an-api-token-of-the-main-account";
 
 struct Fixture {
     folder: TempDir,
+    options: Options,
     clock: Clock,
     store: Store,
     account: AccountId,
     by: By,
 }
 
+/// Names a running server's database, beside which each test makes its own.
+const SERVER: &str = "SHIPGATE_TEST_POSTGRES";
+
 fn options(folder: &TempDir) -> Options {
+    let location = match std::env::var(SERVER) {
+        Err(_) => Location::Sqlite(folder.path().join("a folder's control.db")),
+        Ok(server) => {
+            let name = format!("test_{}", uuid::Uuid::new_v4().simple());
+            Location::Postgres(server::database_beside(&server, &name).unwrap())
+        }
+    };
     Options {
-        url: format!("sqlite://{}", folder.path().join("a folder's control.db").display()),
+        location,
         key: KeySource::Given(Key::from_hex(&"5a".repeat(32)).unwrap()),
         revisions_max: 1_000,
         readers_max: 2,
@@ -65,12 +81,12 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(1_700_000_000_123);
         let options = Options { revisions_max, ..options(&folder) };
-        let store = Store::open(options, clock.clone()).await.unwrap();
+        let store = Store::open(options.clone(), clock.clone()).await.unwrap();
         let by = By { actor: "tester".to_owned(), ..By::default() };
         let secrets = FirstSecrets { api_token: ApiToken::parse(API_TOKEN).unwrap(), ..secrets(0) };
         let account =
             store.create_first_account(plan, settings("main"), secrets, &by).await.unwrap().unwrap();
-        Self { folder, clock, store, account: account.id, by }
+        Self { folder, options, clock, store, account: account.id, by }
     }
 
     async fn create(&self, n: u64, enabled: bool) -> Result<TokenId, StoreError> {

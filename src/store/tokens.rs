@@ -148,7 +148,7 @@ impl Store {
     }
 
     pub async fn token_limits(&self, account: AccountId) -> Result<TokenLimits, StoreError> {
-        let mut tx = self.0.readers.begin().await?;
+        let mut tx = self.0.moment().await?;
         let TokenCounts { enabled_max, enabled, .. } = counts(&mut tx, account).await?;
         Ok(TokenLimits { enabled_max, enabled })
     }
@@ -163,7 +163,7 @@ impl Store {
             None => (0, 1),
             Some(enabled) => (i64::from(enabled), i64::from(enabled)),
         };
-        let mut tx = self.0.readers.begin().await?;
+        let mut tx = self.0.moment().await?;
         let row = sqlx::query(AssertSqlSafe(format!("SELECT COUNT(*) AS total {WHERE}")))
             .bind(i64::from(account.0))
             .bind(least)

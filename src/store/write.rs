@@ -29,7 +29,7 @@ pub(super) struct Write<'a> {
 
 impl<'a> Write<'a> {
     pub(super) async fn begin(inner: &'a Inner, by: &'a By) -> Result<Self, StoreError> {
-        let mut tx = inner.writer.begin().await?;
+        let mut tx = inner.kind.begin_write(&inner.writer).await?;
         // The first statement takes the lock that serialises writers, before anything is read: what this transaction
         // reads stays true until it commits.
         let row = sqlx::query("UPDATE store SET writes = writes + 1 RETURNING revision")
@@ -106,13 +106,9 @@ impl<'a> Write<'a> {
             self.revision += 1;
             self.log_revision().await?;
         }
-        self.tx.commit().await?;
+        self.tx.commit().await.map_err(StoreError::of_commit)?;
         // The connection is free again, so a later writer may have been faster to get here.
-        self.inner.latest.send_if_modified(|latest| {
-            let newer = self.revision > *latest;
-            *latest = self.revision.max(*latest);
-            newer
-        });
+        self.inner.announce(self.revision);
         Ok(())
     }
 
@@ -133,6 +129,7 @@ impl<'a> Write<'a> {
             .bind(revision.saturating_sub(kept))
             .execute(&mut *self.tx)
             .await?;
+        self.inner.notify(&mut self.tx, self.revision).await?;
         Ok(())
     }
 }

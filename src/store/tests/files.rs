@@ -1,48 +1,8 @@
-//! What is on the disk: all of it after a restart, and no secret.
+//! What SQLite has on the disk: no secret, for nobody else, and never half of a change.
 
 use super::*;
-
-#[tokio::test]
-async fn a_restart_keeps_everything() {
-    let f = Fixture::new(Plan::Pro).await;
-    f.create(1, true).await.unwrap();
-    f.create(2, false).await.unwrap();
-    let all = TokenSearch { limit: 100, ..TokenSearch::default() };
-    let before = (
-        f.store.id().to_owned(),
-        f.store.snapshot().await.unwrap(),
-        f.store.search_tokens(f.account, &all).await.unwrap().tokens,
-        f.store.audit_trail(f.account, None, 99).await.unwrap(),
-        f.store.accounts(f.account).await.unwrap(),
-    );
-    f.store.close().await;
-    let store = Store::open(options(&f.folder), f.clock.clone()).await.unwrap();
-    let after = (
-        store.id().to_owned(),
-        store.snapshot().await.unwrap(),
-        store.search_tokens(f.account, &all).await.unwrap().tokens,
-        store.audit_trail(f.account, None, 99).await.unwrap(),
-        store.accounts(f.account).await.unwrap(),
-    );
-    assert_eq!(before, after);
-    assert_eq!(*store.latest_revision().borrow(), after.1.revision);
-}
-
-#[tokio::test]
-async fn another_key_is_an_error_and_a_missing_one_is_not_replaced() {
-    let f = Fixture::new(Plan::Pro).await;
-    f.store.close().await;
-    let with = |key| {
-        let options = Options { key, ..options(&f.folder) };
-        Store::open(options, f.clock.clone())
-    };
-    let wrong = with(KeySource::Given(Key::from_hex(&"ff".repeat(32)).unwrap())).await;
-    assert!(matches!(wrong.err(), Some(OpenError::WrongKey)));
-    let path = f.folder.path().join("token.key");
-    let missing = with(KeySource::File(path.clone())).await;
-    assert!(matches!(missing.err(), Some(OpenError::Key(KeyError::Missing(_)))));
-    assert!(!path.exists());
-}
+use sqlx::Executor;
+use sqlx::migrate::Migrator;
 
 #[tokio::test]
 async fn no_secret_is_in_the_files() {
@@ -103,11 +63,9 @@ async fn a_full_disk_refuses_changes_and_recovers() {
 async fn a_store_of_the_first_version_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(&folder);
-    let url = sqlite_url(options.url.strip_prefix("sqlite://").unwrap()).unwrap();
-    sqlx::any::install_default_drivers();
-    let old = connect(&url, 1).await.unwrap();
-    let first = migration(1, "start", include_str!("../migrations/0001_start.sql"));
-    Migrator::with_migrations(vec![first]).run(&old).await.unwrap();
+    let mut old = Database::at(&options.location).unwrap().connect().await.unwrap();
+    let first = Kind::Sqlite.migration(1, "start", include_str!("../migrations/0001_start.sql"));
+    Migrator::with_migrations(vec![first]).run(&mut old).await.unwrap();
     let check = Cipher::new(&options.key.existing().unwrap()).check_value();
     let rows = format!(
         "INSERT INTO store VALUES (1, 'id', '{check}', 5, 1, 1001, 1000001, 9);
@@ -116,8 +74,8 @@ async fn a_store_of_the_first_version_is_brought_up_to_date() {
         TokenDigest::of("older").to_hex(),
         TokenDigest::of("newer").to_hex(),
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(&old).await.unwrap();
-    old.close().await;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(&mut old).await.unwrap();
+    old.close().await.unwrap();
     let store = Store::open(options, Clock::manual(3)).await.unwrap();
     let account = AccountId(1_000);
     store.create_api_token(account, "newest", &secrets(3).api_token, &By::default()).await.unwrap();
