@@ -131,7 +131,8 @@ impl Store {
         let database = Database::at(&location)?;
         let kind = database.kind;
         let mut first = database.connect().await.map_err(OpenError::Connect)?;
-        kind.migrations().run(&mut first).await.map_err(OpenError::Migrate)?;
+        // Not `run`: the future of that cannot be sent to another thread.
+        kind.migrations().run_direct(None, &mut first, false).await.map_err(OpenError::Migrate)?;
         let (id, revision, cipher) = identify(kind, &mut first, &key).await?;
         first.close().await.map_err(OpenError::Connect)?;
         Ok(Self(Arc::new(Inner {

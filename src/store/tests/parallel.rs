@@ -4,7 +4,7 @@ use super::*;
 use std::collections::BTreeMap;
 
 /// Replays every revision from nothing: at each of them every account must obey its limits.
-fn replay(deltas: &[Delta], enabled_max: usize) -> BTreeMap<AccountId, BTreeSet<TokenDigest>> {
+pub(super) fn replay(deltas: &[Delta], enabled_max: usize) -> BTreeMap<AccountId, BTreeSet<TokenDigest>> {
     let mut enabled: BTreeMap<AccountId, BTreeSet<TokenDigest>> = BTreeMap::new();
     for (delta, expect) in deltas.iter().zip(1..) {
         assert_eq!(delta.revision, expect, "revisions have no gap");
@@ -59,7 +59,7 @@ async fn parallel_admins_never_break_a_rule() {
 }
 
 /// One admin, doing what comes: the answers may be refusals, never faults, and what it sees must obey the rules.
-async fn act(store: Store, account: AccountId, admin: u64, max: u32) {
+pub(super) async fn act(store: Store, account: AccountId, admin: u64, max: u32) {
     let by = By::default();
     let mut dice = admin.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for step in 0..20u64 {

@@ -4,9 +4,10 @@
 //! that needs it says so and passes, except where `CI` is set: there it fails.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,8 +30,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server with `settings` beside the usual ones, such as `ssl=on`; `None` where none is installed.
-    pub fn start(settings: &[&str]) -> Option<Self> {
+    /// Starts a server; `None` where none is installed.
+    pub fn start() -> Option<Self> {
         let Some(programs) = programs() else {
             let missing = "PostgreSQL 15 or later is not installed: `tests/run test` installs it";
             assert!(std::env::var_os("CI").is_none(), "{missing}");
@@ -52,39 +53,36 @@ impl Postgres {
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let mut text = format!(
+        let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nfsync = off\n\
              full_page_writes = off\nshared_buffers = 16MB\nmax_connections = 400\n",
             server.folder.path().display(),
         );
-        settings.iter().for_each(|setting| text += &format!("{setting}\n"));
         let mut file = std::fs::OpenOptions::new()
             .append(true)
             .open(data.join("postgresql.conf"))
             .expect("initdb made it");
-        file.write_all(text.as_bytes()).expect("written");
+        file.write_all(settings.as_bytes()).expect("written");
         server.run();
         Some(server)
     }
 
-    /// Where a file for the server can be put, such as its certificate.
-    pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    /// Makes a file that the server can read and nobody else.
-    pub fn put(&self, name: &str, text: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, text).expect("written");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its own");
-        let (user, group) = owner();
-        chown(&path, user, group).expect("the server's");
-        path
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Offers TLS from now on, with this certificate and its private key (PEM).
+    pub fn offer_tls(&self, certificate: &str, private_key: &str) {
+        for (setting, text) in [("ssl_cert_file", certificate), ("ssl_key_file", private_key)] {
+            let path = self.folder.path().join(setting);
+            std::fs::write(&path, text).expect("written");
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("its own");
+            let (user, group) = owner();
+            chown(&path, user, group).expect("the server's");
+            self.sql("postgres", &format!("ALTER SYSTEM SET {setting} = '{}'", path.display()));
+        }
+        self.sql("postgres", "ALTER SYSTEM SET ssl = on");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        let began = Instant::now();
+        while self.sql("postgres", "SHOW ssl") != "on" {
+            assert!(began.elapsed() < PATIENCE, "PostgreSQL does not offer TLS");
+        }
     }
 
     /// Makes an empty database and returns its address.
@@ -129,6 +127,10 @@ impl Postgres {
             assert!(ended.is_none() && began.elapsed() < PATIENCE, "PostgreSQL did not start: {log}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     fn is_ready(&self) -> bool {
