@@ -53,7 +53,7 @@ impl Committer {
             }
         }
         // Nobody waits for this any more; what was answered once written is still on the shelf if it fails.
-        let _ = self.writer.sync();
+        let _ = self.writer.finish();
     }
 
     /// Looks whether a batch would be taken, so that it is known without one when trouble begins and when it is over.

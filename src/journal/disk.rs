@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -20,6 +20,8 @@ pub enum Mode {
     Read,
     /// An existing file; writes go to its end.
     Append,
+    /// An existing file; writes go over what it holds, from its beginning on.
+    Overwrite,
     /// A new, empty file; one that has this name already loses it.
     Create,
 }
@@ -64,14 +66,16 @@ pub trait DiskFile: Send {
     fn bytes(&self) -> io::Result<u64>;
     /// Reads from `offset`, as much as fits and is there; 0 at the end.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize>;
-    /// Appends; may take less than was offered.
+    /// Writes behind what was written before, at the beginning to the place of its [`Mode`]; may take less than was
+    /// offered.
     fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
     /// Makes its bytes and its length durable.
     fn sync(&mut self) -> io::Result<()>;
+    /// Cuts it; the next write goes to its end.
     fn truncate(&mut self, bytes: u64) -> io::Result<()>;
 }
 
-/// Appends all of `parts`, however often the disk takes less than it is offered.
+/// Writes all of `parts`, however often the disk takes less than it is offered.
 pub fn write_all(file: &mut dyn DiskFile, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
@@ -160,6 +164,7 @@ impl Disk for OsDisk {
         match mode {
             Mode::Read => &mut options,
             Mode::Append => options.append(true),
+            Mode::Overwrite => options.write(true),
             Mode::Create => {
                 remove(self, path)?;
                 options.append(true).create_new(true)
@@ -251,6 +256,7 @@ impl DiskFile for File {
     }
 
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
-        self.set_len(bytes)
+        self.set_len(bytes)?;
+        self.seek(SeekFrom::Start(bytes)).map(drop)
     }
 }

@@ -18,8 +18,22 @@
 //! `<dir>/<first seq, 20 digits>.wal`: segments, each a sequence of blocks (see `block`) with consecutive numbers, and
 //! so an ordinary `.ndjson.zst` file. A segment is written under a temporary name until its beginning is durable.
 //! Segment `n` exists only when everything before `n` is durable, and makes void what earlier segments hold from `n` on.
-//! Segments are removed once the accounts' logs hold all of their blocks durably. `*.wal.corrupt` are copies of damaged
+//! Segments are void once the accounts' logs hold all of their blocks durably. `*.wal.corrupt` are copies of damaged
 //! segments, never read. `lock` is held by the one process that writes.
+//!
+//! # Files that are written over
+//!
+//! A void segment is renamed to `<its name>.tmp`, and the next segments are written over a few such files; the others are
+//! removed. Removing a long file holds up every sync of its file system where freed blocks are discarded, 64 MiB for a
+//! tenth of a second; and where blocks are on the disk already, a sync waits for the bytes only. What keeps old blocks from
+//! counting again:
+//!
+//! 1. Numbers only ever rise, so that all that is in such a file has a lower number than the segment's name. A segment that
+//!    was given up may hold blocks whose numbers were given out again: its file is removed. So are those of other processes:
+//!    at a start, nothing temporary is kept.
+//! 2. The old name is gone from the disk, for good, before the first byte is overwritten.
+//! 3. Until it is full, a segment may go on, behind its own blocks, with those of the one before. When it is closed they are
+//!    cut off.
 //!
 //! # Threads
 //!

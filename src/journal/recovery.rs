@@ -59,7 +59,8 @@ pub(super) fn recover(
     let mut segments = VecDeque::new();
     for (i, &first_seq) in names.iter().enumerate() {
         let bytes = scan.segment(first_seq, names.get(i + 1).copied())?;
-        segments.push_back(Segment { first_seq, bytes });
+        // What a given-up segment may still hold would count again in another one.
+        segments.push_back(Segment { first_seq, bytes, reusable: false });
     }
     if let (Some((at, _)), Some(last)) = (scan.tail.front(), segments.back_mut()) {
         last.bytes = *at;
@@ -174,7 +175,7 @@ impl Scan<'_> {
         if whole {
             return Ok(None);
         }
-        let Later { next, durable_seq } = later(reader, place).map_err(OpenError::io(place.path))?;
+        let Later { next, durable_seq, old_at } = later(reader, place).map_err(OpenError::io(place.path))?;
         let stored = next.or(place.limit).is_some_and(|next| next <= self.floor + 1);
         let acknowledged = place.limit.is_some() || durable_seq >= place.expect;
         if stored {
@@ -185,7 +186,7 @@ impl Scan<'_> {
             self.damaged(place.path, place.at, place.expect, place.flaw)?;
             self.set_aside(place.path).map_err(OpenError::io(place.path))?;
         } else {
-            self.cut(reader, place).map_err(OpenError::io(place.path))?;
+            self.cut(place, old_at.unwrap_or(reader.end())).map_err(OpenError::io(place.path))?;
             return Ok(None);
         }
         Ok(next)
@@ -204,9 +205,9 @@ impl Scan<'_> {
         }
     }
 
-    /// Cuts a torn tail.
-    fn cut(&mut self, reader: &Reader, place: &Place<'_>) -> io::Result<()> {
-        let torn_bytes = reader.end() - place.at;
+    /// Cuts a torn tail, which reaches up to `end`, and what the file may have held before.
+    fn cut(&mut self, place: &Place<'_>, end: u64) -> io::Result<()> {
+        let torn_bytes = end - place.at;
         self.metrics.journal.torn_bytes.inc_by(torn_bytes);
         self.torn_bytes += torn_bytes;
         tracing::info!(path = %place.path.display(), offset = place.at, torn_bytes,
@@ -252,11 +253,16 @@ struct Later {
     next: Option<u64>,
     /// The highest number that any good block says is durable.
     durable_seq: u64,
+    /// Where the first whole block stands that an earlier segment had in this file: see the journal's header.
+    old_at: Option<u64>,
 }
 
 fn later(reader: &mut Reader, place: &Place<'_>) -> io::Result<Later> {
     let mut next = None;
     let mut durable_seq = 0;
+    reader.seek(place.at);
+    let here = reader.step()?;
+    let mut old_at = matches!(here, Step::Block(header, _) if header.seq < place.expect).then_some(place.at);
     reader.seek(place.at);
     while reader.resync()? {
         let at = reader.at();
@@ -265,10 +271,12 @@ fn later(reader: &mut Reader, place: &Place<'_>) -> io::Result<Later> {
             if belongs {
                 durable_seq = durable_seq.max(header.durable_seq);
                 next = next.or(Some((at, header.seq)));
+            } else if header.seq < place.expect {
+                old_at = old_at.or(Some(at));
             }
         }
         reader.seek(reader.at().saturating_sub(1));
     }
     reader.seek(next.map_or(reader.end(), |(at, _)| at));
-    Ok(Later { next: next.map(|(_, seq)| seq), durable_seq })
+    Ok(Later { next: next.map(|(_, seq)| seq), durable_seq, old_at })
 }

@@ -5,7 +5,7 @@
 //! earlier segment still holds from that number on is void.
 
 use super::block::Extent;
-use super::disk::{self, Disk, Lock};
+use super::disk::{self, Disk, Lock, TEMPORARY};
 use super::reader::{Reader, Step};
 use super::{OnCorruption, locked};
 use crate::metrics::Metrics;
@@ -14,6 +14,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+/// How many files are kept to be written again: as many as are begun between two checkpoints, and one more.
+const SPARES_MAX: usize = 4;
+
 /// A file of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Segment {
@@ -21,6 +24,9 @@ pub(super) struct Segment {
     pub first_seq: u64,
     /// How much of it is good. What follows, if anything does, is not to be read.
     pub bytes: u64,
+    /// Whether its file may become another segment: every block that is in it is good and has a number below all that
+    /// will ever be given out again.
+    pub reusable: bool,
 }
 
 impl Segment {
@@ -64,6 +70,8 @@ struct State {
     segments: VecDeque<Segment>,
     /// Blocks that must not be lost though they are not known to be on the disk: see the writer.
     unsynced: Vec<Extent>,
+    /// Files of trimmed segments that wait to be written again.
+    spares: Vec<PathBuf>,
 }
 
 impl Shelf {
@@ -83,7 +91,7 @@ impl Shelf {
 
     /// What recovery found.
     pub(super) fn fill(&self, segments: VecDeque<Segment>, unsynced: Vec<Extent>) {
-        *locked(&self.state) = State { segments, unsynced };
+        *locked(&self.state) = State { segments, unsynced, spares: Vec::new() };
         self.measure();
     }
 
@@ -105,6 +113,13 @@ impl Shelf {
         state.unsynced.extend_from_slice(at_risk);
         drop(state);
         self.measure();
+    }
+
+    /// All of the last segment is on the disk, and it will not be written again.
+    pub(super) fn finish(&self) {
+        if let Some(last) = locked(&self.state).segments.back_mut() {
+            last.reusable = true;
+        }
     }
 
     /// All of the last segment is on the disk.
@@ -134,14 +149,40 @@ impl Shelf {
         locked(&self.state).segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Removes segments that hold nothing after `seq`.
+    /// Removes segments that hold nothing after `seq`, but keeps the files of some for segments to come.
     pub(super) fn trim(&self, seq: u64) -> io::Result<()> {
+        let mut void = Vec::new();
         while let Some(old) = self.oldest_before(seq) {
-            disk::remove(&*self.disk, &self.path(old.first_seq))?;
+            let path = self.path(old.first_seq);
+            let spare = self.dir.join(format!("{}{TEMPORARY}", Segment::name(old.first_seq)));
+            match self.disk.rename(&path, &spare) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Err(_) => {}
+                Ok(()) => void.push((spare, old.reusable)),
+            }
             locked(&self.state).segments.pop_front();
             self.measure();
         }
+        if void.is_empty() {
+            return Ok(());
+        }
+        // No crash brings a segment's name back once its file holds something else.
+        self.disk.sync_dir(&self.dir)?;
+        for (spare, reusable) in void {
+            let mut state = locked(&self.state);
+            if reusable && state.spares.len() < SPARES_MAX {
+                state.spares.push(spare);
+            } else {
+                drop(state);
+                disk::remove(&*self.disk, &spare)?;
+            }
+        }
         Ok(())
+    }
+
+    /// A file to be written over, if there is one. It is its taker's from now on.
+    pub(super) fn spare(&self) -> Option<PathBuf> {
+        locked(&self.state).spares.pop()
     }
 
     /// The oldest segment, if the one behind it begins at or before what follows `seq`.

@@ -289,3 +289,4 @@ fn the_backlog_has_room_again_when_what_was_taken_is_done() {
 }
 
 mod damage;
+mod spares;

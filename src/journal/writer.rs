@@ -90,8 +90,7 @@ impl Writer {
         let bytes = group.bytes.len() as u64;
         self.look_for_room(bytes, owed_bytes)?;
         if self.segment.as_ref().is_some_and(|open| open.bytes >= self.segment_bytes) {
-            self.sync()?;
-            self.segment = None;
+            self.finish()?;
         }
         let open = match &mut self.segment {
             Some(open) => open,
@@ -136,6 +135,19 @@ impl Writer {
                 Err(Refusal { error: AppendError::Sync, source: Some(error) })
             }
         }
+    }
+
+    /// Makes all that was written durable and lets the segment be. If its file held more before, that goes.
+    pub(super) fn finish(&mut self) -> Result<(), Refusal> {
+        self.sync()?;
+        if let Some(mut open) = self.segment.take() {
+            self.shelf.finish();
+            // Only for whoever looks into it: nobody reads further than the next segment's name allows.
+            if open.file.bytes().is_ok_and(|bytes| bytes > open.bytes) {
+                let _ = open.file.truncate(open.bytes);
+            }
+        }
+        Ok(())
     }
 
     fn mark_durable(&mut self) {
@@ -204,22 +216,33 @@ impl Writer {
         if self.shelf.bytes() + bytes > self.bytes_max {
             return Err(AppendError::JournalFull.into());
         }
-        let free = self.shelf.disk.free_bytes(&self.shelf.dir)?;
-        self.shelf.metrics.logs.disk_free_bytes.set(free as i64);
-        if free < self.disk_free_bytes_min.saturating_add(2 * bytes + owed_bytes) {
-            return Err(AppendError::Full.into());
+        let needed = self.disk_free_bytes_min.saturating_add(2 * bytes + owed_bytes);
+        loop {
+            let free = self.shelf.disk.free_bytes(&self.shelf.dir)?;
+            self.shelf.metrics.logs.disk_free_bytes.set(free as i64);
+            if free >= needed {
+                return Ok(());
+            }
+            // The journal can do without these.
+            let Some(spare) = self.shelf.spare() else {
+                return Err(AppendError::Full.into());
+            };
+            disk::remove(&*self.shelf.disk, &spare)?;
         }
-        Ok(())
     }
 }
 
-/// Makes the next segment, which begins with what was not synced before, and makes it durable.
+/// Makes the next segment, which begins with what was not synced before, and makes it durable. Where there is a spare
+/// file, it is written over: its blocks are on the disk already, so that a sync has nothing to wait for but the bytes.
 fn begin(shelf: &Shelf, durable_seq: &mut u64) -> io::Result<Open> {
     let first_seq = *durable_seq + 1;
     let path = shelf.path(first_seq);
-    let temporary = shelf.dir.join(format!("segment{TEMPORARY}"));
+    let (temporary, mode) = match shelf.spare() {
+        Some(spare) => (spare, Mode::Overwrite),
+        None => (shelf.dir.join(format!("segment{TEMPORARY}")), Mode::Create),
+    };
     let kept: Vec<Extent> = shelf.unsynced();
-    let mut file = shelf.disk.open(&temporary, Mode::Create)?;
+    let mut file = shelf.disk.open(&temporary, mode)?;
     let mut parts: Vec<_> = kept.iter().map(|extent| IoSlice::new(&extent.bytes)).collect();
     write_all(&mut *file, &mut parts)?;
     file.sync()?;
@@ -229,6 +252,6 @@ fn begin(shelf: &Shelf, durable_seq: &mut u64) -> io::Result<Open> {
     if let Some(last) = kept.last() {
         *durable_seq = last.last_seq;
     }
-    shelf.begin(Segment { first_seq, bytes });
+    shelf.begin(Segment { first_seq, bytes, reusable: false });
     Ok(Open { file, bytes, durable_bytes: bytes })
 }

@@ -322,7 +322,8 @@ impl Disk for FakeDisk {
             let inode = state.inodes.len() - 1;
             state.change(Change::Link(path.to_owned(), inode));
         }
-        Ok(Box::new(FakeFile { state: self.state.clone(), inode: state.inode(path)?, boot: state.boots }))
+        let at = (mode == Mode::Overwrite).then_some(0);
+        Ok(Box::new(FakeFile { state: self.state.clone(), inode: state.inode(path)?, boot: state.boots, at }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -408,6 +409,8 @@ struct FakeFile {
     state: Arc<Mutex<State>>,
     inode: usize,
     boot: u32,
+    /// Where the next write goes; `None`: to the end.
+    at: Option<usize>,
 }
 
 impl FakeFile {
@@ -435,6 +438,7 @@ impl DiskFile for FakeFile {
 
     fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let offered: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let at = self.at;
         let mut state = self.state()?;
         let fault = state.step()?;
         let taken = match fault {
@@ -445,9 +449,13 @@ impl DiskFile for FakeFile {
         };
         let taken = taken.min(offered.len());
         let file = &mut state.inodes[self.inode];
-        let start = file.cached.len();
-        file.cached.extend_from_slice(&offered[..taken]);
-        file.touch(start, start + taken);
+        let start = at.unwrap_or(file.cached.len());
+        let end = start + taken;
+        file.cached.resize(end.max(file.cached.len()), 0);
+        file.cached[start..end].copy_from_slice(&offered[..taken]);
+        file.touch(start, end);
+        drop(state);
+        self.at = at.map(|_| end);
         match fault {
             None | Some(Fault::Short) => Ok(taken),
             Some(fault) => Err(error(fault)),
@@ -467,6 +475,8 @@ impl DiskFile for FakeFile {
         let (old, new) = (file.cached.len(), bytes as usize);
         file.cached.resize(new, 0);
         file.touch(new.min(old), new.max(old));
+        drop(state);
+        self.at = self.at.map(|_| new);
         Ok(())
     }
 }
