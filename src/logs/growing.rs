@@ -20,6 +20,10 @@ use std::sync::Arc;
 /// Up to here, files are synced one by one: beyond it, syncing the whole volume is cheaper.
 const SYNC_EACH_MAX: usize = 32;
 
+/// Each time a file has grown by so much, it is synced though nothing is said of that: a checkpoint that had all of it to
+/// write would hold up the journal's syncs on the same disk.
+const WRITE_BACK_BYTES: u64 = if cfg!(test) { 256 } else { 4 << 20 };
+
 /// An account's log, as far as it is not sealed. Small: it stays in memory while the file is closed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Log {
@@ -110,7 +114,18 @@ impl Growing {
         self.dirty.insert(account);
         self.metrics.logs.appended_bytes.inc_by(after.bytes - now.bytes);
         self.metrics.logs.disk_bytes.add((after.bytes - now.bytes) as i64);
+        if now.bytes / WRITE_BACK_BYTES != after.bytes / WRITE_BACK_BYTES {
+            self.sync_file(account)?;
+        }
         Ok(())
+    }
+
+    /// Syncs one growing file. If that fails, it becomes suspect.
+    fn sync_file(&mut self, account: AccountId) -> Result<(), StoreError> {
+        self.file(account).and_then(|file| file.sync()).map_err(|error| {
+            self.suspect.insert(account);
+            StoreError::at(&names::account_dir(&self.dir, account).join(CURRENT))(error)
+        })
     }
 
     /// The open growing file of an account, made if there is none.
@@ -199,13 +214,9 @@ impl Growing {
 
     fn sync_each(&mut self) -> Result<(), StoreError> {
         while let Some(&account) = self.dirty.first() {
-            let synced = self.file(account).and_then(|file| file.sync());
+            let synced = self.sync_file(account);
             self.dirty.remove(&account);
-            if let Err(error) = synced {
-                self.suspect.insert(account);
-                let path = names::account_dir(&self.dir, account).join(CURRENT);
-                return Err(StoreError::at(&path)(error));
-            }
+            synced?;
             let log = self.log(account);
             log.durable = log.now;
         }
