@@ -11,7 +11,8 @@
 //! 3. An account's batches keep their order, and each is handed on once.
 //! 4. A failed sync is never taken back by a later one that succeeds: the segment is given up.
 //! 5. Damage to what had been acknowledged is told from a torn tail, and is reported, never skipped in silence.
-//! 6. Nothing grows without bound: the queue, the backlog and the segments each have one, and refuse beyond it.
+//! 6. Nothing grows without bound: the queue, the backlog and the segments each have one, and refuse beyond it. The
+//!    queue's is one of time as well: while a batch has waited for a second, no other is taken.
 //!
 //! # On the disk
 //!
@@ -56,6 +57,7 @@ pub use reader::{Reader, Step};
 pub use receipt::Receipt;
 pub use shelf::ReplayError;
 
+use crate::clock;
 use crate::domain::account::Durability;
 use crate::domain::batch::Batch;
 use crate::metrics::Metrics;
@@ -217,7 +219,7 @@ impl Journal {
     }
 
     /// Stores a batch as durably as its account wants. Once it waits in the queue it is committed even if the future is
-    /// dropped. Refuses at once, rather than wait, when too much is waiting already.
+    /// dropped. Refuses at once, rather than wait, when too much is waiting already, or something for too long.
     pub async fn append(&self, batch: Batch) -> Result<Receipt, AppendError> {
         let inner = &self.inner;
         let grant = batch.permit().grant();
@@ -240,7 +242,8 @@ impl Journal {
             _ => return Err(AppendError::TooLarge),
         };
         let (answer, answered) = oneshot::channel();
-        inner.queue.push(Request { account, durability, received_ms, payload, answer })?;
+        let request = Request { account, durability, received_ms, payload, answer };
+        inner.queue.push(request, clock::monotonic())?;
         answered.await.unwrap_or(Err(AppendError::Closed))
     }
 

@@ -7,10 +7,13 @@ use super::{AppendError, locked};
 use prometheus::IntGauge;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a waiting batch occupies beside its bytes.
 const REQUEST_BYTES: usize = 512;
+
+/// For how long a batch may have waited while others are still taken.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// For how long committed blocks are gathered: with one shipper, each would cost a wake-up and a write of its own.
 const GATHER: Duration = Duration::from_millis(5);
@@ -25,7 +28,8 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    requests: VecDeque<Request>,
+    /// And since when each waits.
+    requests: VecDeque<(Instant, Request)>,
     bytes: usize,
     closed: bool,
 }
@@ -35,7 +39,9 @@ impl Queue {
         Self { state: Mutex::default(), arrived: Condvar::new(), bytes_max, gauge }
     }
 
-    pub(super) fn push(&self, request: Request) -> Result<(), AppendError> {
+    /// Takes a batch that came at `now`. Refuses when too much is waiting, or has been for too long: memory alone would
+    /// let a slow disk keep everybody waiting until their patience is over, and for nothing.
+    pub(super) fn push(&self, request: Request, now: Instant) -> Result<(), AppendError> {
         let bytes = request.payload.bytes() + REQUEST_BYTES;
         let mut state = locked(&self.state);
         if state.closed {
@@ -45,10 +51,14 @@ impl Queue {
         if state.bytes + bytes > self.bytes_max && state.bytes > 0 {
             return Err(AppendError::Busy);
         }
+        let oldest = state.requests.front();
+        if oldest.is_some_and(|(since, _)| now.saturating_duration_since(*since) > WAIT_MAX) {
+            return Err(AppendError::Busy);
+        }
         state.bytes += bytes;
         self.gauge.set(state.bytes as i64);
         let idle = state.requests.is_empty();
-        state.requests.push_back(request);
+        state.requests.push_back((now, request));
         drop(state);
         if idle {
             self.arrived.notify_one();
@@ -68,7 +78,7 @@ impl Queue {
         }
         let mut bytes = 0;
         let mut count = 0;
-        for request in &state.requests {
+        for (_, request) in &state.requests {
             let more = request.payload.bytes() + REQUEST_BYTES;
             if count > 0 && bytes + more > bytes_max {
                 break;
@@ -78,7 +88,7 @@ impl Queue {
         }
         state.bytes -= bytes;
         self.gauge.set(state.bytes as i64);
-        Some(state.requests.drain(..count).collect())
+        Some(state.requests.drain(..count).map(|(_, request)| request).collect())
     }
 
     /// Refuses every batch from now on; those that wait are still committed.

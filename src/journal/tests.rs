@@ -241,30 +241,49 @@ async fn a_batch_in_the_queue_is_stored_though_nobody_waits_for_it() {
     assert!(feed.next(Duration::ZERO).is_none());
 }
 
+/// A request with a small batch, and where its answer comes.
+fn request() -> (Request, oneshot::Receiver<Result<Receipt, AppendError>>) {
+    let (answer, answered) = oneshot::channel();
+    let request = Request {
+        account: AccountId(1),
+        durability: Durability::Synced,
+        received_ms: 0,
+        payload: Payload::Lines(batch(1, Durability::Synced, 7, "{}")),
+        answer,
+    };
+    (request, answered)
+}
+
+#[test]
+fn behind_a_disk_that_stalls_batches_are_refused_at_once_and_few_wait_long() {
+    let metrics = Metrics::new();
+    let queue = Queue::new(1 << 20, metrics.journal.queue_bytes.clone());
+    let start = clock::monotonic();
+    let push = |ms| queue.push(request().0, start + Duration::from_millis(ms));
+    let take = |bytes_max| queue.take(bytes_max, Duration::ZERO).map(|requests| requests.len());
+    for ms in (0..=1_000).step_by(100) {
+        assert_eq!(push(ms), Ok(()), "{ms}");
+    }
+    assert_eq!((push(1_001), push(60_000)), (Err(AppendError::Busy), Err(AppendError::Busy)));
+    assert_eq!(take(1), Some(1), "the disk goes on, slowly");
+    assert_eq!((push(1_100), push(1_101)), (Ok(()), Err(AppendError::Busy)));
+    assert_eq!(take(usize::MAX), Some(11));
+    assert_eq!(push(9_000), Ok(()), "nothing waits any more");
+}
+
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let metrics = Metrics::new();
     let queue = Queue::new(2_000, metrics.journal.queue_bytes.clone());
-    let request = || {
-        let (answer, answered) = oneshot::channel();
-        let request = Request {
-            account: AccountId(1),
-            durability: Durability::Synced,
-            received_ms: 0,
-            payload: Payload::Lines(batch(1, Durability::Synced, 7, "{}")),
-            answer,
-        };
-        (request, answered)
-    };
-    let taken = (0..).take_while(|_| queue.push(request().0).is_ok()).count();
-    assert_eq!(queue.push(request().0), Err(AppendError::Busy));
+    let taken = (0..).take_while(|_| queue.push(request().0, clock::monotonic()).is_ok()).count();
+    assert_eq!(queue.push(request().0, clock::monotonic()), Err(AppendError::Busy));
     assert!(metrics.journal.queue_bytes.get() <= 2_000);
     assert_eq!(queue.take(usize::MAX, Duration::ZERO).map(|requests| requests.len()), Some(taken));
     assert_eq!(metrics.journal.queue_bytes.get(), 0);
     let (last, mut answered) = request();
-    queue.push(last).unwrap();
+    queue.push(last, clock::monotonic()).unwrap();
     queue.abandon();
-    assert_eq!(queue.push(request().0), Err(AppendError::Closed));
+    assert_eq!(queue.push(request().0, clock::monotonic()), Err(AppendError::Closed));
     assert!(answered.try_recv().is_err());
     assert!(queue.take(1, Duration::ZERO).is_none());
 }
