@@ -113,6 +113,24 @@ pub fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     }
 }
 
+/// How much of a long file is freed at once.
+const FREED_BYTES_MAX: u64 = 4 << 20;
+
+/// Removes a file that may be long: piece by piece, from its end. Where freed blocks are discarded, one that goes at once
+/// holds up every sync of its file system until all of it is. What a crash leaves has the file's name, which must be one
+/// that means nothing, durably: see [`TEMPORARY`].
+pub fn remove_slowly(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    if let Ok(mut file) = disk.open(path, Mode::Append) {
+        let mut bytes = file.bytes()?;
+        while bytes > FREED_BYTES_MAX {
+            bytes -= FREED_BYTES_MAX;
+            file.truncate(bytes)?;
+            file.sync()?;
+        }
+    }
+    remove(disk, path)
+}
+
 /// Replaces the file `name` in `dir` by `contents`: after a crash it is there whole, as it was or as it is now.
 pub fn replace(disk: &dyn Disk, dir: &Path, name: &str, contents: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!("{name}{TEMPORARY}"));

@@ -174,7 +174,7 @@ impl Shelf {
                 state.spares.push(spare);
             } else {
                 drop(state);
-                disk::remove(&*self.disk, &spare)?;
+                disk::remove_slowly(&*self.disk, &spare)?;
             }
         }
         Ok(())

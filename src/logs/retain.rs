@@ -3,14 +3,18 @@
 //! A sweep visits all accounts, a few at a time, so that appending never waits long for it. Files are dropped whole. One
 //! is never dropped for bytes when less than half of what the account may keep would be left: a file that grew too long
 //! before it could be sealed stays until there is something behind it.
+//!
+//! A dropped file is renamed to `<its name>.tmp` first, then freed a piece at a time: see `disk::remove_slowly`. What a
+//! crash leaves of it goes with the next sweep.
 
 use super::StoreError;
 use super::keeper::Keeper;
 use super::load::last_header;
 use super::names;
 use crate::domain::account::{AccountId, Retention};
-use crate::journal::disk;
-use std::path::Path;
+use crate::journal::disk::{self, TEMPORARY};
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// How many accounts are visited at a time.
 const ACCOUNTS_AT_ONCE: usize = 64;
@@ -70,28 +74,31 @@ impl Keeper {
         let dir = names::account_dir(self.growing.dir(), account);
         let mut other_bytes = 0;
         let mut files = Vec::new();
+        let mut void = Vec::new();
         for entry in self.growing.disk().list(&dir).map_err(StoreError::at(&dir))? {
             match names::parse_sealed(&entry.name) {
                 Some((first_seq, first_received_ms)) => {
                     files.push(Sealed { name: entry.name, bytes: entry.bytes, first_seq, first_received_ms });
                 }
+                // A start or a sweep that was stopped in the midst of it left this.
+                None if entry.name.ends_with(TEMPORARY) => void.push(dir.join(entry.name)),
                 None => other_bytes += entry.bytes,
             }
         }
         files.sort_by_key(|file| (file.first_seq, file.first_received_ms));
         let mut bytes = other_bytes + files.iter().map(|file| file.bytes).sum::<u64>();
-        let Some(retention) = (self.retention)(account) else {
-            return Ok(bytes);
-        };
+        let retention = (self.retention)(account);
         for (i, file) in files.iter().enumerate() {
+            let Some(retention) = retention else { break };
             let reason = match retention.bytes_max {
                 _ if self.unrecorded => break,
                 Some(max) if bytes > max && bytes - file.bytes >= max / 2 => "bytes",
                 _ if self.is_expired(account, &dir, &files[i..], retention)? => "age",
                 _ => break,
             };
-            let path = dir.join(&file.name);
-            disk::remove(self.growing.disk(), &path).map_err(StoreError::at(&path))?;
+            let (path, name) = (dir.join(&file.name), format!("{}{TEMPORARY}", file.name));
+            self.growing.disk().rename(&path, &dir.join(&name)).map_err(StoreError::at(&path))?;
+            void.push(dir.join(name));
             tracing::info!(
                 account = account.0,
                 file = file.name,
@@ -102,7 +109,18 @@ impl Keeper {
             self.metrics.logs.expired_files.inc();
             bytes -= file.bytes;
         }
+        self.free(&dir, &void).map_err(StoreError::at(&dir))?;
         Ok(bytes)
+    }
+
+    /// Removes files of `dir` whose names say that they mean nothing.
+    fn free(&self, dir: &Path, void: &[PathBuf]) -> io::Result<()> {
+        let disk = self.growing.disk();
+        if !void.is_empty() {
+            // No crash gives a file its name back once it has lost its end.
+            disk.sync_dir(dir)?;
+        }
+        void.iter().try_for_each(|path| disk::remove_slowly(disk, path))
     }
 
     /// Whether the newest line of the first of `files` is too old.
