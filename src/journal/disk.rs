@@ -114,7 +114,7 @@ pub fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 }
 
 /// How much of a long file is freed at once.
-const FREED_BYTES_MAX: u64 = 4 << 20;
+const FREED_BYTES_MAX: u64 = if cfg!(test) { 64 } else { 4 << 20 };
 
 /// Removes a file that may be long: piece by piece, from its end. Where freed blocks are discarded, one that goes at once
 /// holds up every sync of its file system until all of it is. What a crash leaves has the file's name, which must be one

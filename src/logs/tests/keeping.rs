@@ -167,6 +167,32 @@ fn files_are_dropped_when_their_newest_line_is_too_old() {
 }
 
 #[test]
+fn a_sweep_stopped_anywhere_leaves_whole_files_and_is_finished_by_the_next() {
+    for (step, crash) in (1..).flat_map(|step| [(step, Crash::Kill), (step, Crash::PowerLoss)]) {
+        let mut storage = Storage::new();
+        storage.retention = Some(Retention { days: 3, bytes_max: None });
+        storage.open().unwrap();
+        for _ in 0..4 {
+            storage.store_and_seal();
+            storage.clock.advance(DAY);
+        }
+        let at = storage.disk.steps() + step;
+        storage.disk.fail(at..at + 1, Fault::Crash);
+        let swept = storage.keeper().sweep(&mut Sweep::default());
+        if swept.is_ok() {
+            assert!(step > 6, "a file goes in several steps");
+            return;
+        }
+        storage.disk.reboot(crash);
+        storage.open().unwrap();
+        assert!(storage.numbers().ends_with(&[2, 3]));
+        storage.sweep();
+        assert_eq!(storage.numbers(), [2, 3]);
+        assert!(!storage.names().iter().any(|name| name.ends_with(".tmp")));
+    }
+}
+
+#[test]
 fn the_oldest_files_are_dropped_when_an_account_has_too_many_bytes() {
     let mut storage = Storage::new();
     storage.store_and_seal();
