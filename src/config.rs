@@ -162,6 +162,8 @@ impl Read {
             sync: sync::Config {
                 control_url: hyper::Uri::default(),
                 credential,
+                gateway_id: self.gateway_id(),
+                gateway_id_file: data_dir.join("gateway.id"),
                 last_good_file: data_dir.join("directory.last_good"),
                 last_good_after: self.duration("sync.last_good_after_ms", 0),
                 last_good_interval: self.duration("sync.last_good_interval_ms", 0),
@@ -200,6 +202,14 @@ impl Read {
             in_flight_bytes_max: self.number("gateway.in_flight_bytes_max", 1),
             drain_timeout: self.duration("gateway.drain_timeout_ms", 0),
         }
+    }
+
+    fn gateway_id(&mut self) -> String {
+        let id = self.text("gateway.id");
+        if id.len() > 100 || id.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            self.mistake("gateway.id", "must have at most 100 bytes, without spaces");
+        }
+        id
     }
 
     fn tls(&mut self) -> Option<gateway::tls::Config> {

@@ -170,7 +170,7 @@ impl Program {
         let (metrics, clock, health) =
             (Arc::new(Metrics::new()), Clock::system(), Arc::new(Health::default()));
         let current = health.directory.clone();
-        let [listener, sync, control, ops] = [(); 4].map(|()| Shutdown::new());
+        let [listener, syncing, control, ops] = [(); 4].map(|()| Shutdown::new());
 
         // Every port is taken before anything is made: a start that fails leaves no account whose tokens nobody saw.
         let ingest =
@@ -192,15 +192,30 @@ impl Program {
             bootstrap(&store, config.bootstrap.clone()).await.context("cannot make the first account")?;
 
         config.sync.control_url = format!("http://{}", reachable(control_address)).parse()?;
-        sync::start(config.sync.clone(), current.clone(), Arc::clone(&metrics), clock.clone(), &sync.tasks());
+        let sync = &mut config.sync;
+        sync.gateway_id =
+            sync::report::gateway_id(&sync.gateway_id, &sync.gateway_id_file).with_context(|| {
+                format!("cannot keep this gateway's name in {}", sync.gateway_id_file.display())
+            })?;
+        sync::start(
+            config.sync.clone(),
+            current.clone(),
+            Arc::clone(&metrics),
+            clock.clone(),
+            &syncing.tasks(),
+        );
         // Who posts the moment the port opens should not meet a gateway without tokens.
         let mut revisions = current.revisions();
         let _ = tokio::time::timeout(STAGE_DEADLINE, revisions.wait_for(Option::is_some)).await;
         let addresses = Addresses { ingest: ingest.addresses(), api: control_address, ops: ops_address };
+        let shippers = addresses.ingest.http.to_string();
+        let (this, seen) = (current.clone(), Arc::clone(&metrics));
+        sync::report::start(config.sync.clone(), shippers, this, seen, &clock, &syncing.tasks());
         let gate = Arc::new(Gate::new(config.gateway.clone(), current, journal.clone(), metrics, clock));
         ingest.serve(gate, &listener.tasks());
         announce(first_start.as_ref(), &config, addresses)?;
         let drain_timeout = config.gateway.drain_timeout;
+        let sync = syncing;
         Ok(Self { drain_timeout, health, ops, control, sync, listener, store, journal, logs })
     }
 

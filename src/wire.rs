@@ -16,6 +16,10 @@
 //! * A gateway that asks for it (`Accept-Encoding: zstd`) gets the stream compressed, flushed wherever it would otherwise wait.
 //!
 //! Only digests of tokens travel.
+//!
+//! A gateway posts a [`Report`] to [`REPORT_PATH`], with the same credential: every [`HEARTBEAT_MS`], at once when it enforces
+//! what somebody waits for, and before it stops. A stream may say `gateway=<id>`: that gateway must then confirm revisions
+//! from its first directory on.
 
 use crate::domain::directory::Change;
 use serde::{Deserialize, Serialize};
@@ -53,4 +57,33 @@ pub enum Message {
     },
     /// Nothing new; the stream lives. `at_ms`: as in `hello`.
     Heartbeat { revision: u64, at_ms: u64 },
+}
+
+/// Where a control plane takes reports.
+pub const REPORT_PATH: &str = "/gateway/v1/report";
+
+/// What a gateway says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub version: u32,
+    /// Which gateway: the same after a restart.
+    pub gateway: String,
+    /// Which process: drawn at its start.
+    pub instance: String,
+    /// Rises with every report of an instance: one that was overtaken says nothing.
+    pub number: u64,
+    /// Where shippers reach it, as far as it knows.
+    pub address: String,
+    pub software: String,
+    /// The store and revision of the directory in force; empty and 0 before the first.
+    pub store: String,
+    pub revision: u64,
+    /// Unix milliseconds.
+    pub started_ms: u64,
+    /// Requests answered since the start.
+    pub requests: u64,
+    pub requests_per_second: f64,
+    /// The last report: it serves nobody any more.
+    #[serde(default)]
+    pub stopping: bool,
 }

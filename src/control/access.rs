@@ -124,6 +124,7 @@ impl FromRequestParts<App> for Admin {
                 account: Some(identity.account),
                 source: parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_string()),
                 request_id: parts.extensions.get::<RequestId>().map(|id| id.0.to_string()),
+                awaited: None,
             },
             store: app.0.store.clone(),
         })

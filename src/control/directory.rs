@@ -7,6 +7,7 @@
 use super::access::Gateway;
 use super::error::{ApiError, ErrorBody};
 use super::input::Asked;
+use super::report;
 use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
 use crate::store::directory::Delta;
@@ -51,6 +52,9 @@ pub(super) struct Position {
     /// The revision of the gateway's directory.
     #[serde(default)]
     after: u64,
+    /// Which gateway asks; empty when it is none.
+    #[serde(default)]
+    gateway: String,
 }
 
 /// Follow the directory of enabled tokens: newline-separated JSON that does not end. For Shipgate's own gateways: it
@@ -69,6 +73,8 @@ pub(super) async fn stream(
     headers: HeaderMap,
     Asked(position): Asked<Position>,
 ) -> Result<Response, ApiError> {
+    // Before it gets a directory: no change that is waited for comes between.
+    report::follows(&gateway.store, &position.gateway).await?;
     let compressor = if takes_zstd(&headers) { Compressor::new().ok() } else { None };
     let encoding = if compressor.is_some() { "zstd" } else { "identity" };
     let (lines, body) = mpsc::channel(CHUNKS_MAX);
@@ -157,7 +163,7 @@ impl Stream {
                 revision: delta.revision,
                 at_ms: delta.at_ms,
                 changes: delta.changes,
-                receipt: false,
+                receipt: delta.receipt,
             })
             .collect();
         self.push(&lines_of(&messages)).await?;

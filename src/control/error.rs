@@ -18,6 +18,7 @@ pub(super) enum Area {
     LogShippingTokens,
     ApiTokens,
     Accounts,
+    Gateways,
     Request,
 }
 
@@ -27,6 +28,7 @@ impl Area {
             Self::LogShippingTokens => "LogShippingTokens",
             Self::ApiTokens => "ApiTokens",
             Self::Accounts => "Accounts",
+            Self::Gateways => "Gateways",
             Self::Request => "Request",
         }
     }
@@ -36,6 +38,7 @@ impl Area {
             Self::LogShippingTokens => "There is no such log shipping token",
             Self::ApiTokens => "There is no such API token",
             Self::Accounts => "There is no such account",
+            Self::Gateways => "There is no such gateway",
             Self::Request => "Not found",
         }
     }

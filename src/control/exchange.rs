@@ -10,6 +10,7 @@ use super::sign_ins::SignedIn;
 use crate::clock::monotonic;
 use crate::serve::Peer;
 use crate::telemetry::chain;
+use crate::wire::REPORT_PATH;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -153,6 +154,11 @@ struct Line {
 }
 
 impl Line {
+    /// Reads, and what gateways say every other second.
+    fn is_routine(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD || self.route == REPORT_PATH
+    }
+
     fn log(&self, response: &Response, failure: Option<&ApiError>) {
         let Self { method, route, source, signed_in, seconds, .. } = self;
         let (status, request_id) = (response.status().as_u16(), self.id.0);
@@ -161,7 +167,7 @@ impl Line {
         if response.status().is_server_error() {
             let cause = failure.and_then(ApiError::fault).map(chain);
             tracing::error!(%method, route, status, seconds, account, actor, source, %request_id, cause, "an API request failed");
-        } else if self.stranger || method == Method::GET || method == Method::HEAD {
+        } else if self.stranger || self.is_routine() {
             tracing::debug!(%method, route, status, seconds, account, actor, source, %request_id, "API request");
         } else {
             tracing::info!(%method, route, status, seconds, account, actor, source, %request_id, "API request");

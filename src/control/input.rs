@@ -115,6 +115,19 @@ impl FromRequestParts<App> for PathId {
     }
 }
 
+/// The `{id}` of a path, where it is a text.
+pub(super) struct PathText(pub String);
+
+impl FromRequestParts<App> for PathText {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let text = Path::<String>::from_request_parts(parts, app).await;
+        // What cannot be read names nothing.
+        Ok(Self(text.map(|Path(text)| text).unwrap_or_default()))
+    }
+}
+
 /// `true`, or the text `"true"`: published clients send both.
 #[derive(Clone, Copy)]
 pub(super) struct Flag(pub bool);

@@ -13,9 +13,11 @@ mod directory;
 mod error;
 mod exchange;
 pub mod first_start;
+mod gateways;
 mod input;
 mod openapi;
 pub mod operator;
+mod report;
 mod sign_ins;
 mod tokens;
 
@@ -92,7 +94,10 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(api_tokens::create, api_tokens::list))
         .routes(routes!(api_tokens::delete))
         .routes(routes!(audit::trail))
+        .routes(routes!(gateways::list))
+        .routes(routes!(gateways::forget))
         .routes(routes!(directory::stream))
+        .routes(routes!(report::take))
         .routes(routes!(openapi::document))
 }
 
@@ -137,7 +142,8 @@ pub async fn start(
         .method_not_allowed_fallback(exchange::no_such_method)
         .layer(from_fn_with_state(app.clone(), exchange::exchange))
         .with_state(app);
-    tasks.spawn(follow_replicas(store, tasks.clone()));
+    tasks.spawn(follow_replicas(store.clone(), tasks.clone()));
+    tasks.spawn(report::keep(store, tasks.clone()));
     serve(listener, router, config.connections_max, tasks);
     Ok(address)
 }

@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod api_tokens;
 mod connections;
+mod receipts;
 mod stream;
 mod tokens;
 

@@ -3,6 +3,7 @@
 use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
 use super::first_start::random_shipping_token;
+use super::gateways::{Changed, Wait, Waiting};
 use super::input::{Body, Flag, JsonObject, Others, PathId, flag};
 use crate::store::tokens::{SortField, Token, TokenSearch};
 use axum::Json;
@@ -118,48 +119,58 @@ pub(super) struct TokenUpdate {
 #[utoipa::path(
     operation_id = "updateLogShippingToken",
     put, path = "/v1/log-shipping/tokens/{id}", tag = "log shipping tokens", security(("apiToken" = [])),
-    params(("id" = i32, Path, description = "The token's id")),
+    params(("id" = i32, Path, description = "The token's id"), Waiting),
     request_body = TokenUpdate,
     responses(
-        (status = 200, description = "The token", body = TokenObject),
+        (status = 200, description = "The token; if it was waited for, every gateway enforces the change", body = Changed<TokenObject>),
+        (status = 202, description = "The token: the change stands, but some gateways have not confirmed it in time", body = Changed<TokenObject>),
         (status = 400, description = "Neither field is there, it is the last enabled token, the plan's limit is reached, or the name is empty or taken", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
         (status = 404, description = "The account has no such token", body = ErrorBody),
     )
 )]
 pub(super) async fn update(
-    admin: Admin,
+    mut admin: Admin,
     id: PathId,
+    wait: Wait,
     Body(update): Body<TokenUpdate>,
-) -> Result<Json<TokenObject>, ApiError> {
+) -> Result<(StatusCode, Json<Changed<TokenObject>>), ApiError> {
     let enabled = update.enabled.map(|flag| flag.0);
     if update.name.is_none() && enabled.is_none() {
         return Err(ApiError::Malformed(
             "Nothing to change: a token's fields are name and enabled".to_owned(),
         ));
     }
+    wait.announce(&mut admin);
     let token = admin
         .store
         .update_token(admin.account, id.token()?, update.name.as_deref(), enabled, &admin.by)
-        .await;
-    token.map(|token| Json(token.into())).map_err(ApiError::of(Area::LogShippingTokens))
+        .await
+        .map_err(ApiError::of(Area::LogShippingTokens))?;
+    wait.answer(&admin.store, token.into()).await
 }
 
 /// Delete a token.
 #[utoipa::path(
     operation_id = "deleteLogShippingToken",
     delete, path = "/v1/log-shipping/tokens/{id}", tag = "log shipping tokens", security(("apiToken" = [])),
-    params(("id" = i32, Path, description = "The token's id")),
+    params(("id" = i32, Path, description = "The token's id"), Waiting),
     responses(
-        (status = 200, description = "What was deleted", body = TokenObject),
+        (status = 200, description = "What was deleted; if it was waited for, every gateway enforces it", body = Changed<TokenObject>),
+        (status = 202, description = "What was deleted: the change stands, but some gateways have not confirmed it in time", body = Changed<TokenObject>),
         (status = 400, description = "It is the last token, or the last enabled one", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
         (status = 404, description = "The account has no such token", body = ErrorBody),
     )
 )]
-pub(super) async fn delete(admin: Admin, id: PathId) -> Result<Json<TokenObject>, ApiError> {
+pub(super) async fn delete(
+    mut admin: Admin,
+    id: PathId,
+    wait: Wait,
+) -> Result<(StatusCode, Json<Changed<TokenObject>>), ApiError> {
+    wait.announce(&mut admin);
     let token = admin.store.delete_token(admin.account, id.token()?, &admin.by).await;
-    token.map(|token| Json(token.into())).map_err(ApiError::of(Area::LogShippingTokens))
+    wait.answer(&admin.store, token.map_err(ApiError::of(Area::LogShippingTokens))?.into()).await
 }
 
 #[derive(Serialize, ToSchema)]

@@ -20,6 +20,8 @@ pub struct Delta {
     /// When it was committed, Unix milliseconds.
     pub at_ms: u64,
     pub changes: Vec<Change>,
+    /// Somebody waits for it to be enforced.
+    pub receipt: bool,
 }
 
 impl Store {
@@ -42,7 +44,8 @@ impl Store {
             return Ok((latest == revision).then(Vec::new));
         }
         let rows = sqlx::query(
-            "SELECT revision, at_ms, changes_json FROM directory_log WHERE revision > $1 ORDER BY revision LIMIT $2",
+            "SELECT revision, at_ms, changes_json, receipt FROM directory_log WHERE revision > $1 ORDER BY revision \
+             LIMIT $2",
         )
         .bind(after)
         .bind(REVISIONS_AT_ONCE)
@@ -55,6 +58,7 @@ impl Store {
                 at_ms: number(row, "at_ms")?,
                 changes: serde_json::from_str(&row.try_get::<String, _>("changes_json")?)
                     .map_err(|_| StoreError::Damaged("changes_json"))?,
+                receipt: row.try_get::<i64, _>("receipt")? == 1,
             });
         }
         let known = deltas.first().is_some_and(|delta| delta.revision == revision + 1);

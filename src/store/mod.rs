@@ -15,6 +15,7 @@ mod cipher;
 pub mod database;
 pub mod directory;
 mod fault;
+pub mod gateways;
 pub mod key;
 pub mod plans;
 mod replicas;
@@ -29,6 +30,7 @@ use crate::clock::Clock;
 use crate::domain::account::AccountId;
 use cipher::Cipher;
 use database::{Database, Kind, Location};
+use gateways::{Awaited, Gateways};
 use key::{KeyError, KeySource};
 use rules::Refusal;
 use sqlx::any::{Any, AnyRow};
@@ -103,6 +105,8 @@ pub struct By {
     /// The network address of the client.
     pub source: Option<String>,
     pub request_id: Option<String>,
+    /// Set by who waits for the gateways to enforce the change.
+    pub awaited: Option<Awaited>,
 }
 
 /// An open store. Cheap to clone.
@@ -122,6 +126,7 @@ struct Inner {
     latest: watch::Sender<u64>,
     /// How to listen to other replicas, if there may be any.
     listening: Option<PgConnectOptions>,
+    gateways: Gateways,
 }
 
 impl Store {
@@ -135,16 +140,18 @@ impl Store {
         kind.migrations().run_direct(None, &mut first, false).await.map_err(OpenError::Migrate)?;
         let (id, revision, cipher) = identify(kind, &mut first, &key).await?;
         first.close().await.map_err(OpenError::Connect)?;
+        let readers = database.pool(readers_max.max(1)).await.map_err(OpenError::Connect)?;
         Ok(Self(Arc::new(Inner {
             id,
             kind,
             cipher,
             clock,
             writer: database.pool(1).await.map_err(OpenError::Connect)?,
-            readers: database.pool(readers_max.max(1)).await.map_err(OpenError::Connect)?,
             revisions_max,
             latest: watch::Sender::new(revision),
             listening: database.listening().map_err(OpenError::Connect)?,
+            gateways: Gateways::load(&readers).await.map_err(OpenError::Identity)?,
+            readers,
         })))
     }
 

@@ -290,6 +290,7 @@ async fn the_trail_says_who_did_what_and_holds_no_secret() {
         account: Some(f.account),
         source: Some("192.0.2.1".to_owned()),
         request_id: Some("r".to_owned()),
+        awaited: None,
     };
     let second = f.store.create_token(f.account, "second", true, secret(2), &by).await.unwrap();
     f.store.update_token(f.account, FIRST, Some("old"), Some(false), &by).await.unwrap();

@@ -107,6 +107,9 @@ impl<'a> Write<'a> {
             self.log_revision().await?;
         }
         self.tx.commit().await.map_err(StoreError::of_commit)?;
+        if let Some(awaited) = &self.by.awaited {
+            awaited.is_revision(self.revision);
+        }
         // The connection is free again, so a later writer may have been faster to get here.
         self.inner.announce(self.revision);
         Ok(())
@@ -119,12 +122,15 @@ impl<'a> Write<'a> {
             serde_json::to_string(&self.changes).map_err(|_| StoreError::Damaged("changes_json"))?;
         let at_ms = i64::try_from(self.inner.clock.unix_ms()).unwrap_or(i64::MAX);
         sqlx::query("UPDATE store SET revision = $1").bind(revision).execute(&mut *self.tx).await?;
-        sqlx::query("INSERT INTO directory_log (revision, at_ms, changes_json) VALUES ($1, $2, $3)")
-            .bind(revision)
-            .bind(at_ms)
-            .bind(changes)
-            .execute(&mut *self.tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO directory_log (revision, at_ms, changes_json, receipt) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(revision)
+        .bind(at_ms)
+        .bind(changes)
+        .bind(i64::from(self.by.awaited.is_some()))
+        .execute(&mut *self.tx)
+        .await?;
         sqlx::query("DELETE FROM directory_log WHERE revision <= $1")
             .bind(revision.saturating_sub(kept))
             .execute(&mut *self.tx)

@@ -7,8 +7,8 @@ use crate::domain::account::{AccountGrant, AccountId};
 use crate::domain::directory::{Denial, Directory, Permit};
 use crate::domain::token::TokenDigest;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -20,6 +20,10 @@ struct Published {
     directory: ArcSwapOption<Directory>,
     origin: ArcSwap<Origin>,
     revisions: watch::Sender<Option<u64>>,
+    /// Set last: what it says is in force.
+    position: Mutex<(String, u64)>,
+    /// Counts directories in force that somebody waits for.
+    receipts: watch::Sender<u64>,
     /// How far the control plane's clock is ahead of this machine's, in milliseconds.
     ahead_ms: AtomicI64,
 }
@@ -39,6 +43,8 @@ impl Default for Current {
             directory: ArcSwapOption::empty(),
             origin: ArcSwap::default(),
             revisions: watch::Sender::new(None),
+            position: Mutex::default(),
+            receipts: watch::Sender::new(0),
             ahead_ms: AtomicI64::new(0),
         }))
     }
@@ -82,6 +88,16 @@ impl Current {
         self.0.revisions.subscribe()
     }
 
+    /// Wakes the reporter when the directory in force is to be reported at once.
+    pub(super) fn receipts(&self) -> watch::Receiver<u64> {
+        self.0.receipts.subscribe()
+    }
+
+    /// Notes that somebody waits for what is in force now.
+    pub(super) fn ask_receipt(&self) {
+        self.0.receipts.send_modify(|receipts| *receipts += 1);
+    }
+
     /// When the control plane last confirmed this directory.
     pub fn confirmed(&self) -> Option<Instant> {
         self.0.origin.load().confirmed
@@ -93,6 +109,11 @@ impl Current {
 
     pub(super) fn store(&self) -> String {
         self.0.origin.load().store.clone()
+    }
+
+    /// The store and the revision of what is in force; an empty name and 0 before the first directory.
+    pub(super) fn position(&self) -> (String, u64) {
+        self.0.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts `directory` in force, as confirmed by `store` just now. The reconciler alone does this while a gateway runs.
@@ -122,8 +143,10 @@ impl Current {
 
     fn put(&self, directory: Directory, origin: Origin) {
         let revision = directory.revision();
+        let position = (origin.store.clone(), revision);
         self.0.origin.store(Arc::new(origin));
         self.0.directory.store(Some(Arc::new(directory)));
+        *self.0.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
         self.0.revisions.send_replace(Some(revision));
     }
 }

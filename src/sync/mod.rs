@@ -8,6 +8,7 @@
 pub mod current;
 mod last_good;
 mod replica;
+pub mod report;
 mod source;
 
 use crate::clock::{self, Clock};
@@ -28,6 +29,9 @@ pub struct Config {
     /// The control plane's address, such as `http://127.0.0.1:8072`.
     pub control_url: hyper::Uri,
     pub credential: GatewayCredential,
+    /// Names this gateway to its control plane. Empty: a name is drawn once and kept in `gateway_id_file`.
+    pub gateway_id: String,
+    pub gateway_id_file: PathBuf,
     /// Where the last good directory is kept. It holds digests, no tokens.
     pub last_good_file: PathBuf,
     /// How long to wait for the control plane at start before the last good directory is served.

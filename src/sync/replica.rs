@@ -176,6 +176,8 @@ impl Replica {
                 self.directory = loading.merge.finish(loading.revision);
                 self.state = State::Following;
                 self.publish();
+                // It may hold what somebody waits for.
+                self.current.ask_receipt();
                 Ok(())
             }
             _ => Err(ContractError::OutOfPlace),
@@ -185,7 +187,13 @@ impl Replica {
     fn follow(&mut self, message: Message) -> Result<(), ContractError> {
         let had = self.directory.revision();
         match message {
-            Message::Delta { revision, at_ms, changes, .. } => self.step(revision, at_ms, changes),
+            Message::Delta { revision, at_ms, changes, receipt } => {
+                self.step(revision, at_ms, changes)?;
+                if receipt {
+                    self.current.ask_receipt();
+                }
+                Ok(())
+            }
             Message::Heartbeat { revision, at_ms } if revision == had => {
                 self.learn_time(at_ms);
                 self.current.confirm();

@@ -70,14 +70,19 @@ impl Source {
         Self { client: Client::builder(TokioExecutor::new()).build(connector), config: config.clone() }
     }
 
+    /// Who asks, and for what.
+    fn query(&self, position: Option<Position>) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("gateway", &self.config.gateway_id);
+        if let Some(Position { store, revision }) = position {
+            query.append_pair("store", &store).append_pair("after", &revision.to_string());
+        }
+        query.finish()
+    }
+
     /// Asks for everything after `position`, or for everything.
     pub async fn open(&self, position: Option<Position>) -> Result<Stream, SourceError> {
-        let mut path = wire::DIRECTORY_PATH.to_owned();
-        if let Some(Position { store, revision }) = position {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            query.append_pair("store", &store).append_pair("after", &revision.to_string());
-            path = format!("{path}?{}", query.finish());
-        }
+        let path = format!("{}?{}", wire::DIRECTORY_PATH, self.query(position));
         let mut uri = self.config.control_url.clone().into_parts();
         uri.path_and_query =
             Some(path.parse().map_err(|error| SourceError::Address(hyper::http::Error::from(error)))?);

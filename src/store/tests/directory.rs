@@ -60,6 +60,7 @@ async fn a_follower_learns_of_every_commit_and_of_nothing_else() {
         revision: 2,
         at_ms: 1_700_000_000_123,
         changes: vec![Change::Token { digest: secret(1).digest(), token, account: f.account }],
+        receipt: false,
     };
     assert_eq!(deltas, [expect]);
     assert_eq!(f.store.changes_after(3).await.unwrap(), None, "a revision of some other store");

@@ -1,0 +1,414 @@
+//! The gateways as they report themselves, and the question that matters about them: who enforces a revision?
+//!
+//! What gateways say is kept in memory, where reports arrive every other second and at once when somebody waits, and
+//! written to the database now and then. A gateway that nobody has heard of, or that stops, is written down before its
+//! report is answered: who must confirm a revision is known after a restart, too.
+//!
+//! A gateway that fell silent may still be serving what it had, and so is named among those that have not confirmed
+//! until it reports again, says that it stops, is forgotten by an admin, or has been silent for a day.
+
+use super::write::Write;
+use super::{By, Store, StoreError, number, number_or_none};
+use crate::clock::monotonic;
+use crate::domain::account::AccountId;
+use sqlx::any::AnyRow;
+use sqlx::{AnyPool, AssertSqlSafe, Row};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How long a silent gateway is still waited for.
+const SILENT_MS_MAX: u64 = 24 * 3_600 * 1_000;
+/// How long one that has left, or has been silent, is still shown.
+const SHOWN_MS_MAX: u64 = 30 * SILENT_MS_MAX;
+/// How many gateways are known at a time.
+const GATEWAYS_MAX: usize = 10_000;
+/// How many rows one statement writes.
+const ROWS_AT_ONCE: usize = 100;
+
+/// A gateway, as it last reported itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Gateway {
+    pub id: String,
+    /// The process: another one each time it starts.
+    pub instance: String,
+    /// Of the report; rises within an instance.
+    pub number: u64,
+    /// Where shippers reach it, as far as it knows.
+    pub address: String,
+    pub software: String,
+    /// The store that `revision` counts in.
+    pub store: String,
+    /// The revision of the directory in force there.
+    pub revision: u64,
+    /// Unix milliseconds.
+    pub started_ms: u64,
+    /// Unix milliseconds.
+    pub first_seen_ms: u64,
+    /// Unix milliseconds.
+    pub seen_ms: u64,
+    /// When it said that it stops, Unix milliseconds.
+    pub left_ms: Option<u64>,
+    /// Answered since it started.
+    pub requests: u64,
+    pub requests_per_second: f64,
+}
+
+impl Gateway {
+    /// Whether a revision is enforced only once this gateway has said so.
+    fn must_confirm(&self, now_ms: u64) -> bool {
+        self.left_ms.is_none() && now_ms.saturating_sub(self.seen_ms) < SILENT_MS_MAX
+    }
+}
+
+/// Why a gateway's report was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("{GATEWAYS_MAX} gateways are known, and all of them may be serving")]
+    TooManyGateways,
+    #[error("the gateway could not be written down")]
+    Store(#[from] StoreError),
+}
+
+/// Which revision a change became: filled in by the transaction that makes it.
+#[derive(Debug, Clone, Default)]
+pub struct Awaited(Arc<AtomicU64>);
+
+impl Awaited {
+    pub(super) fn is_revision(&self, revision: u64) {
+        self.0.fetch_max(revision, Ordering::Relaxed);
+    }
+
+    /// `None`: nothing was committed.
+    pub fn revision(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|revision| *revision > 0)
+    }
+}
+
+/// Who enforces a revision, and who does not yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Enforcement {
+    pub revision: u64,
+    /// Gateways by their id, and how long after the question's beginning each had confirmed.
+    pub confirmed: Vec<(String, Duration)>,
+    pub lagging: Vec<Gateway>,
+}
+
+impl Enforcement {
+    /// Whether every gateway that must confirm it has.
+    pub fn is_complete(&self) -> bool {
+        self.lagging.is_empty()
+    }
+}
+
+/// The gateways known here.
+pub(super) struct Gateways {
+    known: Mutex<HashMap<String, Known>>,
+    /// Counts reports, to wake whoever waits for one.
+    reports: watch::Sender<u64>,
+}
+
+struct Known {
+    gateway: Gateway,
+    /// When it first said to be where it is.
+    since: Instant,
+    unsaved: bool,
+}
+
+impl Gateways {
+    pub(super) async fn load(readers: &AnyPool) -> Result<Self, sqlx::Error> {
+        let rows = sqlx::query("SELECT * FROM gateways").fetch_all(readers).await?;
+        let since = monotonic();
+        // A row that cannot be read is a gateway that reports again.
+        let gateways = rows.iter().filter_map(|row| gateway_of(row).ok());
+        let known =
+            gateways.map(|gateway| (gateway.id.clone(), Known { gateway, since, unsaved: false })).collect();
+        Ok(Self { known: Mutex::new(known), reports: watch::Sender::new(0) })
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        // Whoever panicked left a map of whole values behind.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what a gateway says, unless it said something newer before. Says whether it came or left.
+    fn hear(&self, gateway: Gateway) -> Result<bool, ReportError> {
+        let mut known = self.known();
+        let news = match known.get_mut(&gateway.id) {
+            Some(before) => before.follow(gateway),
+            None => {
+                make_room(&mut known, gateway.seen_ms)?;
+                let since = monotonic();
+                known.insert(gateway.id.clone(), Known { gateway, since, unsaved: true });
+                true
+            }
+        };
+        drop(known);
+        self.reports.send_modify(|reports| *reports += 1);
+        Ok(news)
+    }
+
+    fn look(&self, store: &str, revision: u64, began: Instant, now_ms: u64) -> Enforcement {
+        let mut enforcement = Enforcement { revision, confirmed: vec![], lagging: vec![] };
+        for Known { gateway, since, .. } in self.known().values() {
+            if !gateway.must_confirm(now_ms) {
+                continue;
+            }
+            if gateway.store == store && gateway.revision >= revision {
+                enforcement.confirmed.push((gateway.id.clone(), since.saturating_duration_since(began)));
+            } else {
+                enforcement.lagging.push(gateway.clone());
+            }
+        }
+        enforcement.confirmed.sort();
+        enforcement.lagging.sort_by(|a, b| a.id.cmp(&b.id));
+        enforcement
+    }
+}
+
+impl Known {
+    fn follow(&mut self, mut gateway: Gateway) -> bool {
+        let before = &self.gateway;
+        let same = before.instance == gateway.instance;
+        if same && gateway.number <= before.number {
+            return false;
+        }
+        let news = !same || before.left_ms.is_some() != gateway.left_ms.is_some();
+        if (&before.store, before.revision) != (&gateway.store, gateway.revision) {
+            self.since = monotonic();
+        }
+        gateway.first_seen_ms = before.first_seen_ms;
+        self.gateway = gateway;
+        self.unsaved = true;
+        news
+    }
+}
+
+/// Forgets the one that matters least, if there is one that does not.
+fn make_room(known: &mut HashMap<String, Known>, now_ms: u64) -> Result<(), ReportError> {
+    if known.len() < GATEWAYS_MAX {
+        return Ok(());
+    }
+    let idle = known.values().filter(|known| !known.gateway.must_confirm(now_ms));
+    let oldest = idle.min_by_key(|known| known.gateway.seen_ms).map(|known| known.gateway.id.clone());
+    known.remove(&oldest.ok_or(ReportError::TooManyGateways)?);
+    Ok(())
+}
+
+impl Store {
+    /// Takes a gateway's report of itself. A revision that this store has not reached is another history's, and
+    /// confirms nothing.
+    pub async fn gateway_reported(&self, mut gateway: Gateway) -> Result<(), ReportError> {
+        gateway.seen_ms = self.unix_ms();
+        gateway.first_seen_ms = gateway.seen_ms;
+        gateway.left_ms = gateway.left_ms.map(|_| gateway.seen_ms);
+        if gateway.store == self.0.id && gateway.revision > *self.0.latest.borrow() {
+            gateway.revision = 0;
+        }
+        let news = self.0.gateways.hear(gateway)?;
+        if news { Ok(self.save_gateways().await?) } else { Ok(()) }
+    }
+
+    /// Notes that a gateway begins to follow the directory: from now on it must confirm what changes.
+    pub async fn gateway_follows(&self, id: &str) -> Result<(), ReportError> {
+        let known = self.0.gateways.known().get(id).map(|known| known.gateway.clone());
+        let now_ms = self.unix_ms();
+        match known {
+            Some(gateway) if gateway.must_confirm(now_ms) => Ok(()),
+            // Between two instances, or never seen: its first report is on its way.
+            known => {
+                let stranger = || Gateway { first_seen_ms: now_ms, ..Gateway::default() };
+                let gateway = Gateway {
+                    id: id.to_owned(),
+                    instance: String::new(),
+                    number: 0,
+                    revision: 0,
+                    left_ms: None,
+                    seen_ms: now_ms,
+                    ..known.unwrap_or_else(stranger)
+                };
+                self.0.gateways.hear(gateway)?;
+                Ok(self.save_gateways().await?)
+            }
+        }
+    }
+
+    /// The last revision of the directory.
+    pub async fn revision(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT revision FROM store").fetch_one(&self.0.readers).await?;
+        number(&row, "revision")
+    }
+
+    /// Every gateway known, by id.
+    pub fn gateways(&self) -> Vec<Gateway> {
+        let mut gateways: Vec<_> =
+            self.0.gateways.known().values().map(|known| known.gateway.clone()).collect();
+        gateways.sort_by(|a, b| a.id.cmp(&b.id));
+        gateways
+    }
+
+    /// Waits until every gateway that must has confirmed `revision`, or until `given_up` resolves. Durations count from
+    /// `began`.
+    pub async fn enforcement(
+        &self,
+        revision: u64,
+        began: Instant,
+        given_up: impl Future<Output = ()>,
+    ) -> Enforcement {
+        let mut reports = self.0.gateways.reports.subscribe();
+        let look = || self.0.gateways.look(&self.0.id, revision, began, self.unix_ms());
+        let mut given_up = std::pin::pin!(given_up);
+        loop {
+            reports.mark_unchanged();
+            let enforcement = look();
+            if enforcement.is_complete() {
+                return enforcement;
+            }
+            tokio::select! {
+                _ = reports.changed() => {}
+                () = &mut given_up => return look(),
+            }
+        }
+    }
+
+    /// When the revision after `revision` was committed, Unix milliseconds, if it is known and exists.
+    pub async fn outdated_since_ms(&self, revision: u64) -> Result<Option<u64>, StoreError> {
+        let next = i64::try_from(revision.saturating_add(1)).unwrap_or(i64::MAX);
+        let row =
+            sqlx::query("SELECT at_ms FROM directory_log WHERE revision >= $1 ORDER BY revision LIMIT 1")
+                .bind(next)
+                .fetch_optional(&self.0.readers)
+                .await?;
+        row.as_ref().map(|row| number(row, "at_ms")).transpose()
+    }
+
+    /// Forgets a gateway that will not come back. One that does is known again with its next report.
+    pub async fn forget_gateway(&self, account: AccountId, id: &str, by: &By) -> Result<Gateway, StoreError> {
+        let mut write = Write::begin(&self.0, by).await?;
+        let known = self.0.gateways.known().get(id).map(|known| known.gateway.clone());
+        let gateway = known.ok_or(StoreError::NotFound)?;
+        sqlx::query("DELETE FROM gateways WHERE id = $1").bind(id).execute(&mut *write.tx).await?;
+        let was = serde_json::json!({ "address": gateway.address, "revision": gateway.revision });
+        write.audit(account, "gateway.forget", format!("gateway:{id}"), Some(was), None).await?;
+        write.commit().await?;
+        self.0.gateways.known().remove(id);
+        self.0.gateways.reports.send_modify(|reports| *reports += 1);
+        Ok(gateway)
+    }
+
+    /// Writes down what changed since the last time, and forgets gateways nobody has heard of for long.
+    pub async fn save_gateways(&self) -> Result<(), StoreError> {
+        let forgotten_ms = self.unix_ms().saturating_sub(SHOWN_MS_MAX);
+        let mut unsaved = vec![];
+        let known_before = {
+            let mut known = self.0.gateways.known();
+            let known_before = known.len();
+            known.retain(|_, known| known.gateway.seen_ms >= forgotten_ms);
+            for known in known.values_mut().filter(|known| known.unsaved) {
+                known.unsaved = false;
+                unsaved.push(known.gateway.clone());
+            }
+            known_before - known.len()
+        };
+        if known_before > 0 {
+            sqlx::query("DELETE FROM gateways WHERE seen_ms < $1")
+                .bind(signed(forgotten_ms))
+                .execute(&self.0.writer)
+                .await?;
+        }
+        for gateways in unsaved.chunks(ROWS_AT_ONCE) {
+            if let Err(fault) = save(&self.0.writer, gateways).await {
+                let mut known = self.0.gateways.known();
+                for gateway in &unsaved {
+                    known.entry(gateway.id.clone()).and_modify(|known| known.unsaved = true);
+                }
+                return Err(fault.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn save(writer: &AnyPool, gateways: &[Gateway]) -> Result<(), sqlx::Error> {
+    const COLUMNS: [&str; 13] = [
+        "id",
+        "instance",
+        "number",
+        "address",
+        "software",
+        "store",
+        "revision",
+        "started_ms",
+        "first_seen_ms",
+        "seen_ms",
+        "left_ms",
+        "requests",
+        "requests_per_1000_s",
+    ];
+    let updates: Vec<_> = COLUMNS[1..].iter().map(|column| format!("{column} = excluded.{column}")).collect();
+    let sql = format!(
+        "INSERT INTO gateways ({}) VALUES {} ON CONFLICT (id) DO UPDATE SET {}",
+        COLUMNS.join(", "),
+        placeholders(gateways.len(), COLUMNS.len()),
+        updates.join(", ")
+    );
+    // Made of constants only; what gateways sent is bound.
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for gateway in gateways {
+        query = query
+            .bind(&gateway.id)
+            .bind(&gateway.instance)
+            .bind(signed(gateway.number))
+            .bind(&gateway.address)
+            .bind(&gateway.software)
+            .bind(&gateway.store)
+            .bind(signed(gateway.revision))
+            .bind(signed(gateway.started_ms))
+            .bind(signed(gateway.first_seen_ms))
+            .bind(signed(gateway.seen_ms))
+            .bind(gateway.left_ms.map(signed))
+            .bind(signed(gateway.requests))
+            .bind((gateway.requests_per_second * 1_000.0) as i64);
+    }
+    query.execute(writer).await.map(drop)
+}
+
+/// `($1, $2), ($3, $4), …`: what a statement that writes many rows binds.
+pub(super) fn placeholders(rows: usize, columns: usize) -> String {
+    let mut text = String::new();
+    for at in 1..=rows * columns {
+        let before = match (at % columns == 1 || columns == 1, at) {
+            (true, 1) => "(",
+            (true, _) => "), (",
+            _ => ", ",
+        };
+        let _ = write!(text, "{before}${at}");
+    }
+    text + ")"
+}
+
+/// As the database holds it.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn gateway_of(row: &AnyRow) -> Result<Gateway, StoreError> {
+    Ok(Gateway {
+        id: row.try_get("id")?,
+        instance: row.try_get("instance")?,
+        number: number(row, "number")?,
+        address: row.try_get("address")?,
+        software: row.try_get("software")?,
+        store: row.try_get("store")?,
+        revision: number(row, "revision")?,
+        started_ms: number(row, "started_ms")?,
+        first_seen_ms: number(row, "first_seen_ms")?,
+        seen_ms: number(row, "seen_ms")?,
+        left_ms: number_or_none(row, "left_ms")?,
+        requests: number(row, "requests")?,
+        requests_per_second: row.try_get::<i64, _>("requests_per_1000_s")? as f64 / 1_000.0,
+    })
+}

@@ -1,0 +1,238 @@
+//! What this gateway tells its control plane of itself, above all which revision of the directory it enforces.
+//!
+//! One report at a time is on its way, and it tells of the moment it is made: what changed while the one before was
+//! travelling is in the next. Reports are regular; one goes out at once when somebody waits for what came into force, and
+//! the last one says that this gateway stops. Nothing that a shipper sends depends on any of them.
+
+use super::Config;
+use super::current::Current;
+use crate::clock::{self, Clock};
+use crate::metrics::Metrics;
+use crate::shutdown::Tasks;
+use crate::wire::{self, HEARTBEAT_MS, REPORT_PATH, Report};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::http::header;
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+const INTERVAL: Duration = Duration::from_millis(HEARTBEAT_MS);
+/// How long what nobody waits for may wait for more of its kind.
+const SETTLING: Duration = Duration::from_millis(100);
+/// How long the control plane may take to answer a report.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for the last one.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// The name by which the control plane knows a gateway: `configured`, or else the one in `file`, which is drawn and written
+/// when there is none.
+pub fn gateway_id(configured: &str, file: &Path) -> io::Result<String> {
+    if !configured.is_empty() {
+        return Ok(configured.to_owned());
+    }
+    match fs::read_to_string(file) {
+        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => {
+            let id = uuid::Uuid::new_v4().to_string();
+            let fresh = file.with_extension("new");
+            fs::write(&fresh, format!("{id}\n"))?;
+            fs::rename(fresh, file)?;
+            Ok(id)
+        }
+    }
+}
+
+/// Starts reporting, until the stage drains. `address` is where shippers reach this gateway.
+pub fn start(
+    config: Config,
+    address: String,
+    current: Current,
+    metrics: Arc<Metrics>,
+    clock: &Clock,
+    tasks: &Tasks,
+) {
+    let reporter = Reporter {
+        post: Post::new(&config),
+        gateway: config.gateway_id,
+        instance: uuid::Uuid::new_v4().to_string(),
+        started_ms: clock.unix_ms(),
+        numbers: AtomicU64::new(1),
+        address,
+        current,
+        metrics,
+    };
+    tasks.spawn(reporter.run(tasks.clone()));
+}
+
+struct Reporter {
+    post: Post,
+    gateway: String,
+    instance: String,
+    started_ms: u64,
+    numbers: AtomicU64,
+    address: String,
+    current: Current,
+    metrics: Arc<Metrics>,
+}
+
+impl Reporter {
+    async fn run(self, tasks: Tasks) {
+        self.report_until(&tasks).await;
+        let farewell = Report { stopping: true, ..self.report(0.0) };
+        if let Ok(Err(error)) = timeout(FAREWELL_TIMEOUT, self.post.send(&farewell)).await {
+            tracing::debug!("the control plane was not told that this gateway stops: {error}");
+        }
+    }
+
+    async fn report_until(&self, tasks: &Tasks) {
+        let mut receipts = self.current.receipts();
+        let mut revisions = self.current.revisions();
+        let mut pace = Pace::new(self.metrics.gateway.request_seconds.get_sample_count());
+        let mut failing = false;
+        loop {
+            receipts.mark_unchanged();
+            revisions.mark_unchanged();
+            let report = self.report(pace.look(self.metrics.gateway.request_seconds.get_sample_count()));
+            let sent = tokio::select! {
+                sent = self.post.send(&report) => sent,
+                () = tasks.draining() => return,
+            };
+            if let Err(error) = &sent
+                && !failing
+            {
+                tracing::warn!("the control plane does not take this gateway's reports: {error}");
+            }
+            failing = sent.is_err();
+            let mut due = clock::monotonic() + INTERVAL;
+            loop {
+                tokio::select! {
+                    () = tasks.draining() => return,
+                    _ = receipts.changed() => break,
+                    _ = revisions.changed() => due = due.min(clock::monotonic() + SETTLING),
+                    () = tokio::time::sleep_until(due.into()) => break,
+                }
+            }
+        }
+    }
+
+    /// How it stands now.
+    fn report(&self, requests_per_second: f64) -> Report {
+        let (store, revision) = self.current.position();
+        Report {
+            version: wire::VERSION,
+            gateway: self.gateway.clone(),
+            instance: self.instance.clone(),
+            number: self.numbers.fetch_add(1, Ordering::Relaxed),
+            address: self.address.clone(),
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            store,
+            revision,
+            started_ms: self.started_ms,
+            requests: self.metrics.gateway.request_seconds.get_sample_count(),
+            requests_per_second,
+            stopping: false,
+        }
+    }
+}
+
+/// Requests a second, over intervals that are long enough to tell.
+struct Pace {
+    since: Instant,
+    requests: u64,
+    per_second: f64,
+}
+
+impl Pace {
+    fn new(requests: u64) -> Self {
+        Self { since: clock::monotonic(), requests, per_second: 0.0 }
+    }
+
+    fn look(&mut self, requests: u64) -> f64 {
+        let elapsed = self.since.elapsed();
+        if elapsed >= INTERVAL.mul_f64(0.9) {
+            self.per_second = requests.saturating_sub(self.requests) as f64 / elapsed.as_secs_f64();
+            (self.since, self.requests) = (clock::monotonic(), requests);
+        }
+        self.per_second
+    }
+}
+
+/// Why a report was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("its address is not a URL")]
+    Address(#[source] hyper::http::Error),
+    #[error("it cannot be reached")]
+    Unreachable(#[source] hyper_util::client::legacy::Error),
+    #[error("it did not answer in time")]
+    Timeout,
+    #[error("it answered {0}")]
+    Status(StatusCode),
+    #[error("its answer is none")]
+    Answer,
+    #[error("a report cannot be written")]
+    Unwritable(#[source] serde_json::Error),
+}
+
+/// Takes reports to the control plane.
+struct Post {
+    client: Client<HttpConnector, Full<Bytes>>,
+    config: Config,
+}
+
+impl Post {
+    fn new(config: &Config) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(ANSWER_TIMEOUT));
+        Self { client: Client::builder(TokioExecutor::new()).build(connector), config: config.clone() }
+    }
+
+    async fn send(&self, report: &Report) -> Result<Bytes, ReportError> {
+        let body = serde_json::to_vec(report).map_err(ReportError::Unwritable)?;
+        let mut uri = self.config.control_url.clone().into_parts();
+        uri.path_and_query = Some(hyper::http::uri::PathAndQuery::from_static(REPORT_PATH));
+        let uri = Uri::from_parts(uri).map_err(|error| ReportError::Address(error.into()))?;
+        let request = Request::post(uri)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.config.credential.expose()))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::from(body))
+            .map_err(ReportError::Address)?;
+        timeout(ANSWER_TIMEOUT, self.exchange(request)).await.unwrap_or(Err(ReportError::Timeout))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Bytes, ReportError> {
+        let response = self.client.request(request).await.map_err(ReportError::Unreachable)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|_| ReportError::Answer)?.to_bytes();
+        if status == StatusCode::OK { Ok(body) } else { Err(ReportError::Status(status)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_keeps_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.id");
+        assert_eq!(gateway_id("mine", &file).unwrap(), "mine");
+        let drawn = gateway_id("", &file).unwrap();
+        assert_eq!(drawn.len(), 36);
+        assert_eq!(gateway_id("", &file).unwrap(), drawn);
+        assert_eq!(gateway_id("mine", &file).unwrap(), "mine");
+    }
+}
