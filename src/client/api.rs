@@ -12,7 +12,8 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
 
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longer than the server lets a change be waited for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 pub(super) struct Api {

@@ -42,10 +42,14 @@ pub enum ClientError {
     Ambiguous { what: &'static str, text: String, id: u64 },
     #[error("nothing to change: name a setting, such as --retention-days 30")]
     NothingToChange,
+    /// The change stands, but was waited for in vain.
+    #[error("{text}")]
+    NotEnforced { text: String, answer: Value },
 }
 
 impl ClientError {
-    /// What the process should end with: 2 when the command itself is wrong, else 1.
+    /// What the process should end with: 2 when the command itself is wrong, 3 when it was done but not enforced everywhere
+    /// in time, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoApiToken
@@ -53,6 +57,7 @@ impl ClientError {
             | Self::MalformedUrl(_)
             | Self::Https(_)
             | Self::NothingToChange => 2,
+            Self::NotEnforced { .. } => 3,
             _ => 1,
         }
     }
@@ -60,7 +65,7 @@ impl ClientError {
     /// For programs: the API's own words where it refused.
     fn json(&self) -> Value {
         match self {
-            Self::Refused(answer) => answer.clone(),
+            Self::Refused(answer) | Self::NotEnforced { answer, .. } => answer.clone(),
             other => json!({ "message": other.to_string() }),
         }
     }

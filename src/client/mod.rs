@@ -1,4 +1,4 @@
-//! The command line's side of the REST API: `shipgate token …`, `account …`, `api-token …` and `audit`.
+//! The command line's side of the REST API: `shipgate token …`, `account …`, `api-token …`, `gateways` and `audit`.
 //!
 //! A thin client: every rule is the server's, and what it answers is shown in words, as a table or as it came. It reads
 //! no configuration of the server and opens no file.
@@ -8,6 +8,7 @@ mod api;
 mod api_tokens;
 mod audit;
 mod error;
+mod gateways;
 mod table;
 mod tokens;
 
@@ -20,6 +21,7 @@ use api_tokens::ApiTokenAction;
 use audit::AuditCommand;
 use clap::{Args, Subcommand};
 use error::{ClientError, Failure};
+use gateways::GatewaysCommand;
 use serde_json::Value;
 use std::fmt;
 use tokens::TokenAction;
@@ -45,6 +47,13 @@ pub enum Command {
     ApiToken {
         #[command(subcommand)]
         action: ApiTokenAction,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show the gateways: what each enforces, and when it was last heard of (needs the main account's API token)
+    Gateways {
+        #[command(flatten)]
+        command: GatewaysCommand,
         #[command(flatten)]
         connection: Connection,
     },
@@ -104,6 +113,7 @@ pub async fn run(command: Command) -> Result<String, Failure> {
     let (Command::Token { connection, .. }
     | Command::Account { connection, .. }
     | Command::ApiToken { connection, .. }
+    | Command::Gateways { connection, .. }
     | Command::Audit { connection, .. }) = &command;
     let json = connection.json;
     let failed = |error| Failure { error, json };
@@ -112,6 +122,7 @@ pub async fn run(command: Command) -> Result<String, Failure> {
         Command::Token { action, .. } => tokens::run(&api, action).await,
         Command::Account { action, .. } => accounts::run(&api, *action).await,
         Command::ApiToken { action, .. } => api_tokens::run(&api, action).await,
+        Command::Gateways { command, .. } => gateways::run(&api, command).await,
         Command::Audit { command, .. } => audit::run(&api, command).await,
     };
     match done {

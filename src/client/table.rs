@@ -80,6 +80,22 @@ pub(super) fn created_api_token(answer: &Value) -> String {
     format!("{table}\n{SHOWN_ONCE}")
 }
 
+/// An array of gateways.
+pub(super) fn gateways(answer: &Value) -> String {
+    let header = ["ID", "ADDRESS", "VERSION", "STATE", "REVISION", "LAG", "LAST SEEN", "REQUESTS/S"];
+    table(&header, answer, |gateway| {
+        let lag = match gateway["lagRevisions"].as_u64() {
+            Some(0) => "-".to_owned(),
+            _ => format!("{} ({} ms)", text(&gateway["lagRevisions"]), text(&gateway["lagMs"])),
+        };
+        let mut row =
+            ["id", "address", "version", "state", "revision"].map(|key| text(&gateway[key])).to_vec();
+        row.extend([lag, instant(&gateway["lastSeenAt"])]);
+        row.push(format!("{:.1}", gateway["requestsPerSecond"].as_f64().unwrap_or_default()));
+        row
+    })
+}
+
 /// Entries of the audit trail.
 pub(super) fn changes(entries: &Value) -> String {
     let header = ["TIME", "ACCOUNT", "ACTOR", "FROM", "ACTION", "SUBJECT", "CHANGE"];

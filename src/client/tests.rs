@@ -9,6 +9,7 @@ use crate::domain::token::GatewayCredential;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::store::database::Location;
+use crate::store::Store;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ struct Server {
     _folder: tempfile::TempDir,
     _shutdown: Shutdown,
     url: String,
+    store: Store,
     first: FirstStart,
 }
 
@@ -55,8 +57,9 @@ impl Server {
         };
         let first = bootstrap(&store, wanted).await.unwrap().unwrap();
         let shutdown = Shutdown::new();
-        let address = start(&config, store, Arc::new(Metrics::new()), shutdown.tasks()).await.unwrap();
-        Self { _folder: folder, _shutdown: shutdown, url: format!("http://{address}/"), first }
+        let address =
+            start(&config, store.clone(), Arc::new(Metrics::new()), shutdown.tasks()).await.unwrap();
+        Self { _folder: folder, _shutdown: shutdown, url: format!("http://{address}/"), store, first }
     }
 
     async fn run(&self, line: &[&str]) -> Result<String, Failure> {
@@ -198,6 +201,22 @@ async fn a_change_says_in_words_what_it_did() {
     }
     let shown = server.run(&["token", "show", "emea"]).await.unwrap();
     assert!(shown.starts_with("ID ") && shown.contains("1000002  emea"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_3_when_a_gateway_does_not_confirm() {
+    let server = Server::start().await;
+    server.run(&["token", "create", "spare"]).await.unwrap();
+    let told_of_none = server.run(&["token", "disable", "spare", "--wait"]).await.unwrap();
+    assert!(told_of_none.ends_with("\nenforced by 0 gateways within 0.0 ms"), "{told_of_none}");
+    server.store.gateway_follows("cut off").await.unwrap();
+    let (code, text) = told(server.run(&["token", "delete", "spare", "--wait=0"]).await);
+    assert!(code == 3 && text.starts_with("deleted: 1000001 \"spare\"\nit is done, but"), "{text}");
+    assert!(text.contains("cut off") && text.contains("revision 0"), "{text}");
+    let list = server.run(&["gateways"]).await.unwrap();
+    assert!(list.starts_with("ID ") && list.contains("cut off"), "{list}");
+    assert_eq!(server.run(&["gateways", "forget", "cut off"]).await.unwrap(), "forgotten: cut off");
+    assert!(parse(&["token", "disable", "spare", "--wait=31"]).is_err());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `shipgate token …`
 
 use super::api::Api;
+use super::gateways::{self, Wait};
 use super::table::{self, text};
 use super::{ClientError, Named, Shown};
 use clap::Subcommand;
@@ -49,11 +50,15 @@ pub enum TokenAction {
     Disable {
         /// The token's id or name
         token: String,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Delete a token for good
     Delete {
         /// The token's id or name
         token: String,
+        #[command(flatten)]
+        wait: Wait,
     },
 }
 
@@ -82,16 +87,16 @@ pub(super) async fn run(api: &Api, action: TokenAction) -> Result<Shown, ClientE
             let enabled = api.put(&path(id), &json!({ "enabled": true })).await?;
             Ok(Shown::new(enabled, |token| done("enabled", token)))
         }
-        TokenAction::Disable { token } => {
+        TokenAction::Disable { token, wait } => {
             let (id, _) = find(api, &token).await?;
             let default = default_token(api).await?;
-            let disabled = api.put(&path(id), &json!({ "enabled": false })).await?;
+            let disabled = api.put(&wait.of(path(id)), &json!({ "enabled": false })).await?;
             stopped(api, "disabled", disabled, &default).await
         }
-        TokenAction::Delete { token } => {
+        TokenAction::Delete { token, wait } => {
             let (id, _) = find(api, &token).await?;
             let default = default_token(api).await?;
-            let deleted = api.delete(&path(id)).await?;
+            let deleted = api.delete(&wait.of(path(id))).await?;
             stopped(api, "deleted", deleted, &default).await
         }
     }
@@ -114,6 +119,16 @@ async fn stopped(api: &Api, what: &str, token: Value, default: &Value) -> Result
         && heir["id"] != default["id"]
     {
         text += &format!("\nthe account's default token is now {} {}", heir["id"], heir["name"]);
+    }
+    match &token["enforcement"] {
+        Value::Null => {}
+        enforcement if enforcement["enforced"] == true => {
+            text += &format!("\n{}", gateways::enforced(enforcement))
+        }
+        enforcement => {
+            text += &format!("\n{}", gateways::lagging(enforcement));
+            return Err(ClientError::NotEnforced { text, answer: token });
+        }
     }
     Ok(Shown { json: token, text })
 }

@@ -77,3 +77,24 @@ fn a_restart_keeps_tokens_and_logs() {
     assert_eq!(gate.shipper_with(&token, gate.account).ship(&["two"]).status, 200);
     gate.finish();
 }
+
+#[test]
+fn nothing_is_accepted_after_a_receipt() {
+    let gate = Gate::start();
+    let admin = gate.admin();
+    for round in 0..20 {
+        let (id, token) = admin.create(&format!("round {round}"));
+        let shipper = gate.shipper_with(&token, gate.account);
+        eventually("created", || (shipper.ship(&["created"]).status == 200).then_some(()));
+        let body = serde_json::json!({ "enabled": false });
+        let path = format!("/v1/log-shipping/tokens/{id}?wait=enforced&timeout=30");
+        let receipt = admin.call("PUT", &path, Some(body));
+        assert_eq!(shipper.ship(&["after the receipt"]).status, 401);
+        assert_eq!(receipt.status, 200, "{}", receipt.text());
+        let enforcement = &receipt.json()["enforcement"];
+        assert_eq!(enforcement["gateways"].as_array().unwrap().len(), 1, "{enforcement}");
+    }
+    let list = admin.get("/v1/gateways").json();
+    assert_eq!((&list[0]["state"], &list[0]["lagRevisions"]), (&"serving".into(), &0.into()), "{list}");
+    gate.finish();
+}
