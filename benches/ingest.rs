@@ -84,7 +84,9 @@ fn line(c: &mut Criterion) {
                     for _ in 0..concurrent {
                         let (gate, head, mut body) =
                             (Arc::clone(&gate), Arc::clone(&head), Full::from(body.clone()));
-                        tasks.spawn(async move { ingest(&gate, &head, &mut body).await.expect("a receipt") });
+                        tasks.spawn(async move {
+                            ingest(&gate, [127, 0, 0, 1].into(), &head, &mut body).await.expect("a receipt")
+                        });
                     }
                     tasks.join_all().await
                 });

@@ -164,6 +164,7 @@ impl Read {
                 credential,
                 gateway_id: self.gateway_id(),
                 gateway_id_file: data_dir.join("gateway.id"),
+                usage_interval: self.duration("sync.usage_interval_ms", 100),
                 last_good_file: data_dir.join("directory.last_good"),
                 last_good_after: self.duration("sync.last_good_after_ms", 0),
                 last_good_interval: self.duration("sync.last_good_interval_ms", 0),

@@ -39,6 +39,7 @@ pub struct GatewayMetrics {
     pub discarded_lines: IntCounterVec,
     pub tls_handshake_failures: IntCounter,
     pub certificate_expiry_seconds: IntGauge,
+    pub usage_dropped: IntCounter,
     accounts: Accounts,
 }
 
@@ -152,6 +153,10 @@ impl GatewayMetrics {
             certificate_expiry_seconds: make.gauge(
                 "shipgate_gateway_certificate_expiry_timestamp_seconds",
                 "When the TLS certificate in use expires, Unix time; 0 without TLS.",
+            ),
+            usage_dropped: make.counter(
+                "shipgate_gateway_usage_dropped_total",
+                "Requests that are not in the ledger of token use: too many different tokens came at once, or the control plane did not take it.",
             ),
             accounts: Accounts::new(make),
         };

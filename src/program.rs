@@ -208,10 +208,10 @@ impl Program {
         let mut revisions = current.revisions();
         let _ = tokio::time::timeout(STAGE_DEADLINE, revisions.wait_for(Option::is_some)).await;
         let addresses = Addresses { ingest: ingest.addresses(), api: control_address, ops: ops_address };
-        let shippers = addresses.ingest.http.to_string();
-        let (this, seen) = (current.clone(), Arc::clone(&metrics));
-        sync::report::start(config.sync.clone(), shippers, this, seen, &clock, &syncing.tasks());
+        let (this, seen, time) = (current.clone(), Arc::clone(&metrics), clock.clone());
         let gate = Arc::new(Gate::new(config.gateway.clone(), current, journal.clone(), metrics, clock));
+        let (shippers, uses) = (addresses.ingest.http.to_string(), Arc::clone(&gate.uses));
+        sync::report::start(config.sync.clone(), shippers, uses, this, seen, &time, &syncing.tasks());
         ingest.serve(gate, &listener.tasks());
         announce(first_start.as_ref(), &config, addresses)?;
         let drain_timeout = config.gateway.drain_timeout;

@@ -18,10 +18,12 @@
 //! Only digests of tokens travel.
 //!
 //! A gateway posts a [`Report`] to [`REPORT_PATH`], with the same credential: every [`HEARTBEAT_MS`], at once when it enforces
-//! what somebody waits for, and before it stops. A stream may say `gateway=<id>`: that gateway must then confirm revisions
+//! what somebody waits for, and before it stops. What it counted of the use of tokens rides along now and then. A stream may say `gateway=<id>`: that gateway must then confirm revisions
 //! from its first directory on.
 
 use crate::domain::directory::Change;
+use crate::domain::token::TokenDigest;
+use crate::domain::usage::Usage;
 use serde::{Deserialize, Serialize};
 
 /// This contract's version. A gateway refuses any other.
@@ -86,4 +88,30 @@ pub struct Report {
     /// The last report: it serves nobody any more.
     #[serde(default)]
     pub stopping: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Counted>,
+}
+
+/// Who used which token. It is sent until it is answered and counted once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Rises within an instance, one at a time: what has the number of one that was counted was counted.
+    pub number: u64,
+    /// The store that the tokens' numbers are from.
+    pub store: String,
+    pub usage: Usage,
+}
+
+/// Longest report, in bytes.
+pub const REPORT_BYTES_MAX: usize = 1 << 20;
+
+/// How many entries of [`Usage`] one report holds: the longest ones fit.
+pub const USES_MAX: usize = 500;
+
+/// What a control plane answers to a report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportAnswer {
+    /// Of the digests that no directory holds, those of tokens that once were: a gateway keeps counting them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<TokenDigest>,
 }

@@ -80,6 +80,57 @@ pub(super) fn created_api_token(answer: &Value) -> String {
     format!("{table}\n{SHOWN_ONCE}")
 }
 
+/// The use of many tokens.
+pub(super) fn uses(tokens: &Value) -> String {
+    let header =
+        ["ID", "NAME", "STATE", "LAST USED", "REQUESTS", "LINES", "BYTES", "REFUSED", "SINCE ITS END", "BY"];
+    table(&header, tokens, |token| {
+        let refusals = token["refusals"].as_object().into_iter().flatten();
+        let refused: u64 = refusals.filter_map(|(_, requests)| requests.as_u64()).sum();
+        let ended = &token["usedAfterEnd"];
+        let clients = if ended.is_object() { &ended["clients"] } else { &token["clients"] };
+        let mut row = ["id", "name", "state"].map(|key| text(&token[key])).to_vec();
+        row.push(instant(&token["lastUsedAt"]));
+        row.extend(["requests", "lines", "bytes"].map(|key| text(&token[key])));
+        row.extend([refused.to_string(), text(&ended["requests"]), client(&clients[0])]);
+        row
+    })
+}
+
+/// One token's use.
+pub(super) fn usage(token: &Value) -> String {
+    let mut parts = vec![uses(token)];
+    if token["days"].as_array().is_some_and(|days| !days.is_empty()) {
+        let header = ["DAY", "REQUESTS", "LINES", "BYTES", "REFUSED LINES", "REFUSALS"];
+        parts.push(table(&header, &token["days"], |day| {
+            let mut row =
+                ["day", "requests", "lines", "bytes", "refusedLines"].map(|key| text(&day[key])).to_vec();
+            row.push(change(&Value::Null, &day["refusals"]));
+            row
+        }));
+    }
+    for (when, clients) in
+        [("SEEN", &token["clients"]), ("SEEN AFTER ITS END", &token["usedAfterEnd"]["clients"])]
+    {
+        if clients.as_array().is_some_and(|clients| !clients.is_empty()) {
+            parts.push(table(&["SOURCE", "USER AGENT", "REQUESTS", when], clients, |client| {
+                let mut row =
+                    ["sourceAddress", "userAgent", "requests"].map(|key| text(&client[key])).to_vec();
+                row.push(instant(&client["lastSeenAt"]));
+                row
+            }));
+        }
+    }
+    parts.join("\n\n")
+}
+
+fn client(client: &Value) -> String {
+    if client.is_null() {
+        return "-".to_owned();
+    }
+    format!("{} {}", text(&client["sourceAddress"]), text(&client["userAgent"])).trim_end().to_owned()
+}
+
 /// An array of gateways.
 pub(super) fn gateways(answer: &Value) -> String {
     let header = ["ID", "ADDRESS", "VERSION", "STATE", "REVISION", "LAG", "LAST SEEN", "REQUESTS/S"];

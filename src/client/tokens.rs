@@ -26,6 +26,11 @@ pub enum TokenAction {
     },
     /// Show how many tokens may be enabled at a time, and how many are
     Limits,
+    /// Show who uses the account's tokens and who still tries with dead ones; of one token also how much each day
+    Usage {
+        /// The token's id or name; the id of a deleted one will do
+        token: Option<String>,
+    },
     /// Create a token
     Create {
         /// Its name: unique in the account
@@ -73,6 +78,7 @@ pub(super) async fn run(api: &Api, action: TokenAction) -> Result<Shown, ClientE
             let [max, enabled] = ["maxAllowedTokens", "numOfEnabledTokens"].map(|key| text(&limits[key]));
             format!("{enabled} of at most {max} enabled")
         })),
+        TokenAction::Usage { token } => usage(api, token).await,
         TokenAction::Create { name, disabled } => {
             let new = json!({ "name": name, "enabled": !disabled });
             Ok(Shown::new(api.post(TOKENS, &new).await?, table::tokens))
@@ -100,6 +106,21 @@ pub(super) async fn run(api: &Api, action: TokenAction) -> Result<Shown, ClientE
             stopped(api, "deleted", deleted, &default).await
         }
     }
+}
+
+async fn usage(api: &Api, token: Option<String>) -> Result<Shown, ClientError> {
+    let Some(token) = token else {
+        return Ok(Shown::new(api.get("/v1/log-shipping/usage").await?, |usage| {
+            table::uses(&usage["tokens"])
+        }));
+    };
+    let id = match (find(api, &token).await, token.parse()) {
+        (Ok((id, _)), _) => id,
+        // It may be a deleted one.
+        (Err(ClientError::NotFound { .. }), Ok(id)) => id,
+        (Err(error), _) => return Err(error),
+    };
+    Ok(Shown::new(api.get(&format!("{}/usage", path(id))).await?, table::usage))
 }
 
 fn path(id: u64) -> String {

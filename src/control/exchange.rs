@@ -10,7 +10,7 @@ use super::sign_ins::SignedIn;
 use crate::clock::monotonic;
 use crate::serve::Peer;
 use crate::telemetry::chain;
-use crate::wire::REPORT_PATH;
+use crate::wire::{REPORT_BYTES_MAX, REPORT_PATH};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -64,7 +64,12 @@ pub(super) async fn exchange(State(app): State<App>, request: Request, next: Nex
     let source = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
     let signed_in = SignedIn::default();
     let (mut parts, body) = request.into_parts();
-    let (arrived, clean) = match timeout(app.request_timeout(), read(body, app.body_bytes_max())).await {
+    let body_bytes_max = match route.as_str() {
+        // Bounded by the contract, not by what admins need.
+        REPORT_PATH => app.body_bytes_max().max(REPORT_BYTES_MAX),
+        _ => app.body_bytes_max(),
+    };
+    let (arrived, clean) = match timeout(app.request_timeout(), read(body, body_bytes_max)).await {
         Ok(read) => read,
         Err(_) => (Arrived::Late, false),
     };

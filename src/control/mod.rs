@@ -20,6 +20,7 @@ pub mod operator;
 mod report;
 mod sign_ins;
 mod tokens;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -94,6 +95,8 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(api_tokens::create, api_tokens::list))
         .routes(routes!(api_tokens::delete))
         .routes(routes!(audit::trail))
+        .routes(routes!(usage::of_token))
+        .routes(routes!(usage::of_account))
         .routes(routes!(gateways::list))
         .routes(routes!(gateways::forget))
         .routes(routes!(directory::stream))
@@ -143,7 +146,8 @@ pub async fn start(
         .layer(from_fn_with_state(app.clone(), exchange::exchange))
         .with_state(app);
     tasks.spawn(follow_replicas(store.clone(), tasks.clone()));
-    tasks.spawn(report::keep(store, tasks.clone()));
+    tasks.spawn(report::keep(store.clone(), tasks.clone()));
+    tasks.spawn(report::trim(store, tasks.clone()));
     serve(listener, router, config.connections_max, tasks);
     Ok(address)
 }

@@ -1,22 +1,24 @@
-//! Where gateways report: what they enforce, and so what a receipt for a change is made of.
+//! Where gateways report: what they enforce, which a receipt for a change is made of, and what they counted of the use of
+//! tokens, which goes into the ledger.
 
 use super::access::Gateway;
 use super::error::{ApiError, Area, ErrorBody};
 use super::input::Body;
+use crate::domain::usage::{CLIENTS_MAX, Usage};
 use crate::shutdown::Tasks;
 use crate::store::gateways::{Gateway as Reported, ReportError};
 use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
-use crate::wire::{self, Report};
+use crate::wire::{self, Counted, Report, ReportAnswer, USES_MAX};
 use axum::Json;
-use axum::http::StatusCode;
-use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Longest text in a report, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
 /// How often what gateways said is written down.
 const SAVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the ledger is trimmed.
+const TRIM_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Report as a gateway. For Shipgate's own gateways: it takes their credential, which is not an API token, and may change
 /// with any version.
@@ -32,10 +34,42 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(30);
 )]
 pub(super) async fn take(
     gateway: Gateway,
-    Body(report): Body<Report>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
-    gateway.store.gateway_reported(parse(report)?).await.map_err(refused)?;
-    Ok((StatusCode::OK, Json(json!({}))))
+    Body(mut report): Body<Report>,
+) -> Result<Json<ReportAnswer>, ApiError> {
+    let (store, usage) = (gateway.store, report.usage.take());
+    let reported = parse(report)?;
+    let instance = reported.instance.clone();
+    // First, for somebody may be waiting for it.
+    store.gateway_reported(reported).await.map_err(refused)?;
+    let Some(Counted { number, store: counted_by, usage }) = usage else {
+        return Ok(Json(ReportAnswer::default()));
+    };
+    if usage.tokens.len() + usage.strangers.len() > USES_MAX {
+        return Err(ApiError::Malformed(format!("a report holds at most {USES_MAX} uses")));
+    }
+    if counted_by != store.id() {
+        // Another store's tokens: it is nobody's here.
+        return Ok(Json(ReportAnswer::default()));
+    }
+    let known = store.add_usage(&instance, number, &checked(usage)?).await;
+    Ok(Json(ReportAnswer { known: known.map_err(ApiError::of(Area::Gateways))? }))
+}
+
+/// Texts go into the database as they are.
+fn checked(mut usage: Usage) -> Result<Usage, ApiError> {
+    for used in &mut usage.tokens {
+        for (reason, _) in &mut used.refusals {
+            *reason = text(std::mem::take(reason))?;
+        }
+    }
+    let strangers = usage.strangers.iter_mut().map(|stranger| &mut stranger.clients);
+    for clients in usage.tokens.iter_mut().map(|used| &mut used.clients).chain(strangers) {
+        clients.truncate(CLIENTS_MAX);
+        for client in clients {
+            client.agent = text(std::mem::take(&mut client.agent))?;
+        }
+    }
+    Ok(usage)
 }
 
 /// Notes that the gateway named in a stream's query follows the directory.
@@ -81,6 +115,19 @@ fn text(text: String) -> Result<String, ApiError> {
         return Err(ApiError::Malformed("a text of the report is too long or not printable".to_owned()));
     }
     Ok(text)
+}
+
+/// Drops from the ledger what is too old.
+pub(super) async fn trim(store: Store, tasks: Tasks) {
+    loop {
+        if let Err(fault) = store.trim_usage().await {
+            tracing::warn!("old entries of the ledger could not be dropped: {}", chain(&fault));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TRIM_INTERVAL) => {}
+            () = tasks.draining() => return,
+        }
+    }
 }
 
 /// Writes down what gateways said, now and then and before the end.

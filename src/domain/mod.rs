@@ -12,3 +12,4 @@ pub mod plan;
 pub mod timestamp;
 pub mod token;
 mod trie;
+pub mod usage;

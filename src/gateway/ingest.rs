@@ -7,12 +7,14 @@ use super::Gate;
 use super::credentials::Credentials;
 use super::payload::{Encoding, Payload};
 use super::refusal::Refusal;
+use super::usage::Use;
 use crate::domain::batch::{Batch, Framing};
 use crate::domain::directory::{Denial, Permit};
 use crate::journal::Receipt;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::http::{HeaderMap, header, request};
+use std::net::IpAddr;
 
 /// Longest `type` a request may give its logs, in bytes: it is written into every line.
 const TYPE_BYTES_MAX: usize = 256;
@@ -21,12 +23,30 @@ const TYPE_BYTES_MAX: usize = 256;
 ///
 /// The token is judged before a byte of the body is awaited, and once more when all of it is there: a token disabled
 /// during the upload ships nothing. Before that second judgement nothing of the request is written anywhere.
-pub async fn ingest<B>(gate: &Gate, head: &request::Parts, body: &mut B) -> Result<Receipt, Refusal>
+pub async fn ingest<B>(
+    gate: &Gate,
+    peer: IpAddr,
+    head: &request::Parts,
+    body: &mut B,
+) -> Result<Receipt, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut used = Use::default();
+    let outcome = line(gate, head, body, &mut used).await;
+    let now_ms = gate.directory.control_unix_ms(gate.clock.unix_ms());
+    gate.uses.count(used, peer, head, now_ms, &outcome);
+    outcome
+}
+
+async fn line<B>(gate: &Gate, head: &request::Parts, body: &mut B, used: &mut Use) -> Result<Receipt, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let credentials = Credentials::of(head);
+    used.digest = credentials.token;
     let permit = admit(gate, &credentials)?;
+    used.token = Some(permit.token());
     check_declared(&head.headers, gate.config.body_bytes_max)?;
     let encoding = Encoding::of(&head.headers)?;
     if credentials.default_type.len() > TYPE_BYTES_MAX {
@@ -53,6 +73,7 @@ where
     confirm(gate, batch.permit())?;
     let (account, stored_bytes) = (batch.permit().account(), batch.lines().len());
     let receipt = gate.journal.append(batch).await?;
+    used.bytes = stored_bytes as u64;
     let counters = gate.metrics.gateway.account(account);
     counters.accepted_lines.inc_by(receipt.tally().successful);
     counters.accepted_bytes.inc_by(stored_bytes as u64);

@@ -18,7 +18,7 @@ use hyper_util::server::conn::auto;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -121,7 +121,7 @@ impl Acceptor {
                 () = self.tasks.draining() => return,
             };
             match accepted {
-                Ok((stream, _)) => self.admit(stream, tls.as_ref()),
+                Ok((stream, peer)) => self.admit(stream, peer.ip(), tls.as_ref()),
                 Err(error) => {
                     // Out of file descriptors, mostly. Trying at once would spin.
                     tracing::warn!("cannot accept a connection: {error}");
@@ -131,7 +131,7 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, stream: TcpStream, tls: Option<&tls::Current>) {
+    fn admit(&self, stream: TcpStream, peer: IpAddr, tls: Option<&tls::Current>) {
         let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() else {
             self.gate.metrics.gateway.connections_refused.inc();
             if let (Ok(place), None) = (Arc::clone(&self.farewells).try_acquire_owned(), tls) {
@@ -143,7 +143,7 @@ impl Acceptor {
         // Who does not read its answers is given up, as is who vanished.
         let _ = set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
         let connection =
-            Connection { gate: Arc::clone(&self.gate), tasks: self.tasks.clone(), _place: place };
+            Connection { gate: Arc::clone(&self.gate), tasks: self.tasks.clone(), peer, _place: place };
         match tls {
             None => self.tasks.spawn(connection.serve(stream)),
             Some(current) => {
@@ -169,6 +169,7 @@ async fn say_farewell(mut stream: TcpStream, _place: OwnedSemaphorePermit) {
 struct Connection {
     gate: Arc<Gate>,
     tasks: Tasks,
+    peer: IpAddr,
     _place: OwnedSemaphorePermit,
 }
 
@@ -189,7 +190,7 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Self { gate, tasks, _place } = self;
+        let Self { gate, tasks, peer, _place } = self;
         let _open = Open::new(&gate);
         let activity = Arc::new(Activity::new());
         let stream = Mend::new(stream);
@@ -198,7 +199,7 @@ impl Connection {
             let (gate, tasks, mended) = (Arc::clone(&gate), tasks.clone(), mended.clone());
             let in_progress = activity.begin();
             async move {
-                let mut response = doors::serve(&gate, &tasks, request).await;
+                let mut response = doors::serve(&gate, &tasks, peer, request).await;
                 if mended.get() {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }

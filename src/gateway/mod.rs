@@ -13,6 +13,7 @@ pub mod payload;
 pub mod refusal;
 mod reports;
 pub mod tls;
+pub mod usage;
 
 use crate::clock::Clock;
 use crate::journal::Journal;
@@ -23,6 +24,7 @@ use reports::Reports;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use usage::Uses;
 
 /// Bounds and addresses of the data plane.
 #[derive(Debug, Clone)]
@@ -51,6 +53,7 @@ pub struct Gate {
     pub admission: Admission,
     pub journal: Journal,
     pub reports: Reports,
+    pub uses: Arc<Uses>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
 }
@@ -67,6 +70,7 @@ impl Gate {
         for (door, code) in doors::outcomes() {
             metrics.gateway.requests.with_label_values(&[door, code]);
         }
-        Self { config, directory, admission, journal, reports: Reports::default(), metrics, clock }
+        let (reports, uses) = (Reports::default(), Arc::new(Uses::new(Arc::clone(&metrics))));
+        Self { config, directory, admission, journal, reports, uses, metrics, clock }
     }
 }

@@ -110,6 +110,7 @@ impl Kind {
             self.migration(1, "start", include_str!("migrations/0001_start.sql")),
             self.migration(2, "api token numbers", include_str!("migrations/0002_api_token_numbers.sql")),
             self.migration(10, "gateways", include_str!("migrations/0010_gateways.sql")),
+            self.migration(11, "usage", include_str!("migrations/0011_usage.sql")),
         ])
     }
 

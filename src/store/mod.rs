@@ -21,6 +21,7 @@ pub mod plans;
 mod replicas;
 pub mod rules;
 pub mod tokens;
+pub mod usage;
 mod write;
 
 #[cfg(test)]
@@ -176,6 +177,12 @@ impl Inner {
     /// Begins a transaction that reads, all of it at one moment.
     async fn moment(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
         self.kind.begin_read(&self.readers).await
+    }
+
+    /// Begins a transaction that only counts: beside the writers' queue, where the database lets several write.
+    async fn counting(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+        let pool = if self.kind == Kind::Sqlite { &self.writer } else { &self.readers };
+        self.kind.begin_write(pool).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Log shipping tokens of one account: create, find, rename, enable, disable, delete.
 
 use super::rules::{Name, Refusal, TokenCounts};
+use super::usage::remember;
 use super::write::{Counter, Write};
 use super::{By, Inner, Store, StoreError, number};
 use crate::domain::account::{AccountId, TokenId};
@@ -138,6 +139,7 @@ impl Store {
             .bind(i64::from(id.0))
             .execute(&mut *write.tx)
             .await?;
+        remember(&mut write, account, &token).await?;
         write.audit(account, "shipping-token.delete", subject(id), Some(audited(&token)), None).await?;
         if token.enabled {
             write.change(Change::Revoke { digest: token.secret.digest() });

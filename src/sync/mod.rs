@@ -32,6 +32,8 @@ pub struct Config {
     /// Names this gateway to its control plane. Empty: a name is drawn once and kept in `gateway_id_file`.
     pub gateway_id: String,
     pub gateway_id_file: PathBuf,
+    /// How often what was counted of the use of tokens is sent, at most.
+    pub usage_interval: Duration,
     /// Where the last good directory is kept. It holds digests, no tokens.
     pub last_good_file: PathBuf,
     /// How long to wait for the control plane at start before the last good directory is served.

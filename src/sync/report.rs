@@ -7,9 +7,11 @@
 use super::Config;
 use super::current::Current;
 use crate::clock::{self, Clock};
+use crate::domain::token::TokenDigest;
+use crate::domain::usage::Usage;
 use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
-use crate::wire::{self, HEARTBEAT_MS, REPORT_PATH, Report};
+use crate::wire::{self, Counted, HEARTBEAT_MS, REPORT_PATH, Report, ReportAnswer, USES_MAX};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::http::header;
@@ -17,11 +19,12 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -30,7 +33,9 @@ const INTERVAL: Duration = Duration::from_millis(HEARTBEAT_MS);
 const SETTLING: Duration = Duration::from_millis(100);
 /// How long the control plane may take to answer a report.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for the last one.
+/// For what was counted last.
+const LAST_COUNT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For the last one.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -53,10 +58,19 @@ pub fn gateway_id(configured: &str, file: &Path) -> io::Result<String> {
     }
 }
 
+/// What the gateway counts of the use of tokens.
+pub trait Ledger: Send + Sync + 'static {
+    /// Everything since the last time.
+    fn take(&self) -> Usage;
+    /// Of tokens that the directory does not hold, some that once were: they are not to be lost among others.
+    fn keep(&self, known: &[TokenDigest]);
+}
+
 /// Starts reporting, until the stage drains. `address` is where shippers reach this gateway.
 pub fn start(
     config: Config,
     address: String,
+    ledger: Arc<dyn Ledger>,
     current: Current,
     metrics: Arc<Metrics>,
     clock: &Clock,
@@ -64,10 +78,13 @@ pub fn start(
 ) {
     let reporter = Reporter {
         post: Post::new(&config),
+        usage_interval: config.usage_interval,
+        ledger,
         gateway: config.gateway_id,
         instance: uuid::Uuid::new_v4().to_string(),
         started_ms: clock.unix_ms(),
         numbers: AtomicU64::new(1),
+        pace: Mutex::new(Pace::new(0)),
         address,
         current,
         metrics,
@@ -77,10 +94,13 @@ pub fn start(
 
 struct Reporter {
     post: Post,
+    usage_interval: Duration,
+    ledger: Arc<dyn Ledger>,
     gateway: String,
     instance: String,
     started_ms: u64,
     numbers: AtomicU64,
+    pace: Mutex<Pace>,
     address: String,
     current: Current,
     metrics: Arc<Metrics>,
@@ -88,22 +108,74 @@ struct Reporter {
 
 impl Reporter {
     async fn run(self, tasks: Tasks) {
-        self.report_until(&tasks).await;
+        let mut outbox = Outbox::new(self.current.position().0);
+        tokio::join!(self.report_until(&tasks), self.count_until(&tasks, &mut outbox));
+        let _ = timeout(LAST_COUNT_TIMEOUT, async {
+            outbox.fill(self.ledger.take(), self.current.position().0, &self.metrics);
+            while !outbox.is_empty() && self.send_one(&mut outbox).await.is_ok() {}
+        })
+        .await;
+        outbox.drop_all(&self.metrics);
         let farewell = Report { stopping: true, ..self.report(0.0) };
-        if let Ok(Err(error)) = timeout(FAREWELL_TIMEOUT, self.post.send(&farewell)).await {
-            tracing::debug!("the control plane was not told that this gateway stops: {error}");
+        let told = timeout(FAREWELL_TIMEOUT, self.post.send(&farewell)).await;
+        if !matches!(told, Ok(Ok(_))) {
+            tracing::debug!("the control plane was not told that this gateway stops");
+        }
+    }
+
+    /// Sends what was counted, at most as often as the interval says. What is not taken is sent again.
+    async fn count_until(&self, tasks: &Tasks, outbox: &mut Outbox) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.usage_interval) => {}
+                () = tasks.draining() => return,
+            }
+            // While nothing is taken the ledger counts on in its own bounded tables.
+            if outbox.is_empty() {
+                outbox.fill(self.ledger.take(), self.current.position().0, &self.metrics);
+            }
+            while !outbox.is_empty() {
+                let sent = tokio::select! {
+                    sent = self.send_one(outbox) => sent,
+                    () = tasks.draining() => return,
+                };
+                if sent.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn send_one(&self, outbox: &mut Outbox) -> Result<(), ReportError> {
+        let Some(counted) = outbox.parts.front() else { return Ok(()) };
+        let report = Report { usage: Some(counted.clone()), ..self.report(self.pace()) };
+        match self.post.send(&report).await {
+            Ok(answer) => {
+                outbox.parts.pop_front();
+                let answer: ReportAnswer = serde_json::from_slice(&answer).unwrap_or_default();
+                self.ledger.keep(&answer.known);
+                Ok(())
+            }
+            Err(ReportError::Status(StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE)) => {
+                // It would be refused for ever.
+                tracing::error!(
+                    "the control plane does not understand what was counted of the use of tokens"
+                );
+                outbox.drop_one(&self.metrics);
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
     async fn report_until(&self, tasks: &Tasks) {
         let mut receipts = self.current.receipts();
         let mut revisions = self.current.revisions();
-        let mut pace = Pace::new(self.metrics.gateway.request_seconds.get_sample_count());
         let mut failing = false;
         loop {
             receipts.mark_unchanged();
             revisions.mark_unchanged();
-            let report = self.report(pace.look(self.metrics.gateway.request_seconds.get_sample_count()));
+            let report = self.report(self.pace());
             let sent = tokio::select! {
                 sent = self.post.send(&report) => sent,
                 () = tasks.draining() => return,
@@ -126,6 +198,11 @@ impl Reporter {
         }
     }
 
+    fn pace(&self) -> f64 {
+        let requests = self.metrics.gateway.request_seconds.get_sample_count();
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).look(requests)
+    }
+
     /// How it stands now.
     fn report(&self, requests_per_second: f64) -> Report {
         let (store, revision) = self.current.position();
@@ -142,6 +219,54 @@ impl Reporter {
             requests: self.metrics.gateway.request_seconds.get_sample_count(),
             requests_per_second,
             stopping: false,
+            usage: None,
+        }
+    }
+}
+
+/// What was counted and is not taken yet, in parts that fit into a report.
+struct Outbox {
+    parts: VecDeque<Counted>,
+    numbers: u64,
+    /// The store whose tokens the ledger has counted since the last time.
+    store: String,
+}
+
+impl Outbox {
+    fn new(store: String) -> Self {
+        Self { parts: VecDeque::new(), numbers: 0, store }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    fn fill(&mut self, usage: Usage, store: String, metrics: &Metrics) {
+        for usage in usage.into_parts(USES_MAX) {
+            self.numbers += 1;
+            self.parts.push_back(Counted { number: self.numbers, store: self.store.clone(), usage });
+        }
+        if self.store != store {
+            // Numbers of tokens of either store: nobody could tell them apart.
+            if !self.store.is_empty() {
+                self.drop_all(metrics);
+            }
+            self.parts.iter_mut().for_each(|part| part.store.clone_from(&store));
+            self.store = store;
+        }
+    }
+
+    fn drop_one(&mut self, metrics: &Metrics) {
+        if let Some(part) = self.parts.pop_front() {
+            let tokens: u64 = part.usage.tokens.iter().map(|token| token.sums.requests).sum();
+            let strangers: u64 = part.usage.strangers.iter().map(|stranger| stranger.requests).sum();
+            metrics.gateway.usage_dropped.inc_by(tokens + strangers);
+        }
+    }
+
+    fn drop_all(&mut self, metrics: &Metrics) {
+        while !self.is_empty() {
+            self.drop_one(metrics);
         }
     }
 }

@@ -20,6 +20,7 @@ fn report(running: &Running, gateway: &str, number: u64, revision: u64) -> Repor
         requests: 10,
         requests_per_second: 2.5,
         stopping: false,
+        usage: None,
     }
 }
 

@@ -15,13 +15,19 @@ use hyper::Response;
 use hyper::body::Incoming;
 use hyper::http::{HeaderValue, StatusCode, header, request};
 use serde::Serialize;
+use std::net::IpAddr;
 
 /// The door's name in metrics.
 pub const NAME: &str = "bulk";
 
 /// Sends a request down the line. The protocol needs no reading of its own: the line's framing is this door's.
-pub async fn take(gate: &Gate, head: &request::Parts, body: &mut Incoming) -> Result<Receipt, Refusal> {
-    ingest(gate, head, body).await
+pub async fn take(
+    gate: &Gate,
+    peer: IpAddr,
+    head: &request::Parts,
+    body: &mut Incoming,
+) -> Result<Receipt, Refusal> {
+    ingest(gate, peer, head, body).await
 }
 
 /// Names of a receipt's outcomes in metrics: all lines kept, or some refused.

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::http::{Method, header, request};
 use hyper::{Request, Response};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// How long the rest of a refused body is read, so that its sender gets to see the answer.
@@ -23,11 +24,16 @@ pub fn outcomes() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Serves one request, from its head to its answer.
-pub async fn serve(gate: &Gate, tasks: &Tasks, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub async fn serve(
+    gate: &Gate,
+    tasks: &Tasks,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let begun = clock::monotonic();
     let (head, mut body) = request.into_parts();
     let outcome = match (head.uri.path(), &head.method) {
-        ("/" | "", &Method::POST) => bulk::take(gate, &head, &mut body).await,
+        ("/" | "", &Method::POST) => bulk::take(gate, peer, &head, &mut body).await,
         ("/" | "", _) => Err(Refusal::MethodNotAllowed),
         _ => Err(Refusal::NotFound),
     };
