@@ -29,3 +29,7 @@ pub mod ops;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
+
+#[cfg(test)]
+#[path = "../tests/it/harness/postgres.rs"]
+mod postgres;

@@ -21,6 +21,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::field::display;
@@ -28,6 +29,10 @@ use uuid::Uuid;
 
 /// How much of an oversized body is read, and mostly thrown away, to keep its connection.
 const READ_BYTES_MAX: usize = 8 << 20;
+
+/// When a handler is given up, at the earliest. What a database has been asked over a network that swallows everything
+/// holds a connection, which others wait for.
+const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 
 /// Names one request in answers, logs and the audit trail.
 #[derive(Clone, Copy)]
@@ -103,8 +108,10 @@ pub(super) async fn exchange(State(app): State<App>, request: Request, next: Nex
 /// Runs the handler as a task of its own, and waits for it as long as a request may take.
 async fn answer(app: &App, request: Request, next: Next) -> Response {
     let (send, receive) = oneshot::channel();
+    let limit = app.request_timeout().max(ABANDONED_AFTER);
     app.tasks().spawn(async move {
-        let _ = send.send(next.run(request).await);
+        let answer = timeout(limit, next.run(request)).await;
+        let _ = send.send(answer.unwrap_or_else(|_| ApiError::Busy.into_response()));
     });
     match timeout(app.request_timeout(), receive).await {
         Ok(Ok(response)) => response,

@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod api_tokens;
 mod connections;
+mod outage;
 mod receipts;
 mod stream;
 mod tokens;
@@ -62,12 +63,12 @@ impl Running {
 
     async fn start_with(plan: Plan, adjust: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = open_store(&config(&folder), Clock::system()).await.unwrap();
+        let mut config = config(&folder);
+        adjust(&mut config);
+        let store = open_store(&config, Clock::system()).await.unwrap();
         let wanted =
             Bootstrap { account_name: "main".to_owned(), plan, api_token: None, shipping_token: None };
         let first = bootstrap(&store, wanted).await.unwrap().unwrap();
-        let mut config = config(&folder);
-        adjust(&mut config);
         Self::on(folder, config, store, first).await
     }
 

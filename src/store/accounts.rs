@@ -2,7 +2,7 @@
 
 use super::api_tokens::insert_api_token;
 use super::rules::{self, Name, Refusal};
-use super::tokens::{Token, insert_token, set_default, token_of};
+use super::tokens::{TOKEN_COLUMNS, Token, insert_token, set_default, token_of};
 use super::write::{Counter, Write};
 use super::{By, Inner, Store, StoreError, number, number_or_none};
 use crate::domain::account::{AccountGrant, AccountId, Durability, Retention};
@@ -10,8 +10,8 @@ use crate::domain::directory::Change;
 use crate::domain::plan::Plan;
 use crate::domain::token::{ApiToken, ShippingToken};
 use serde_json::{Value, json};
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
 
 /// The name of every account's first shipping token.
 const FIRST_TOKEN: &str = "default";
@@ -59,7 +59,8 @@ pub struct FirstSecrets {
     pub api_token: ApiToken,
 }
 
-const SELECT: &str = "SELECT a.*, COALESCE(a.plan, p.plan) AS shared_plan FROM accounts a \
+const SELECT: &str = "SELECT a.id, a.parent, a.name, a.retention_days, a.retention_bytes_max, a.durability, \
+     a.rate_bytes_max, a.created_ms, COALESCE(a.plan, p.plan) AS shared_plan FROM accounts a \
      LEFT JOIN accounts p ON p.id = a.parent WHERE a.id = $1";
 
 impl Store {
@@ -98,16 +99,13 @@ impl Store {
 
     /// The main account itself and its sub-accounts, oldest first.
     pub async fn accounts(&self, main: AccountId) -> Result<Vec<Account>, StoreError> {
-        sqlx::query(
-            "SELECT a.*, COALESCE(a.plan, p.plan) AS shared_plan FROM accounts a \
-             LEFT JOIN accounts p ON p.id = a.parent WHERE a.id = $1 OR a.parent = $1 ORDER BY a.id",
-        )
-        .bind(i64::from(main.0))
-        .fetch_all(&self.0.readers)
-        .await?
-        .iter()
-        .map(account_of)
-        .collect()
+        sqlx::query(AssertSqlSafe(format!("{SELECT} OR a.parent = $1 ORDER BY a.id")))
+            .bind(i64::from(main.0))
+            .fetch_all(&self.0.readers)
+            .await?
+            .iter()
+            .map(account_of)
+            .collect()
     }
 
     /// One account, whoever asks.
@@ -152,9 +150,9 @@ impl Store {
 
     /// The account's default shipping token: always an enabled one.
     pub async fn default_token(&self, account: AccountId) -> Result<Token, StoreError> {
-        let row = sqlx::query(
-            "SELECT t.* FROM accounts a JOIN shipping_tokens t ON t.id = a.default_token WHERE a.id = $1",
-        )
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {TOKEN_COLUMNS} FROM shipping_tokens WHERE id = (SELECT default_token FROM accounts WHERE id = $1)"
+        )))
         .bind(i64::from(account.0))
         .fetch_optional(&self.0.readers)
         .await?;

@@ -36,7 +36,8 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
         sqlx::query(
-            "SELECT * FROM audit WHERE id < $1 AND (account = $2 OR account IN \
+            "SELECT id, at_ms, account, actor, actor_account, action, subject, before_json, after_json, source, \
+             request_id FROM audit WHERE id < $1 AND (account = $2 OR account IN \
              (SELECT id FROM accounts WHERE parent = $2)) ORDER BY id DESC LIMIT $3",
         )
         .bind(before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX)))

@@ -138,10 +138,8 @@ impl Kind {
                 // Likewise, whatever the server's default.
                 "SELECT set_config('synchronous_commit', 'on', false) \
                  WHERE current_setting('synchronous_commit') = 'off'",
-                // A replica that vanished inside a transaction does not keep the others waiting.
-                "SET idle_in_transaction_session_timeout = '10s'",
                 "SET tcp_user_timeout = '10s'",
-                // Nor does a writer wait for ever.
+                // Nobody waits for ever.
                 "SET lock_timeout = '10s'",
                 "SET statement_timeout = '20s'",
             ],
@@ -179,12 +177,26 @@ impl Database {
         Ok(connection)
     }
 
-    pub(super) async fn pool(&self, connections_max: u32) -> Result<AnyPool, sqlx::Error> {
+    /// Connections for transactions that may be idle for so long in their midst before PostgreSQL ends them: a replica
+    /// that vanished inside one does not keep the others waiting.
+    pub(super) async fn pool(
+        &self,
+        connections_max: u32,
+        idle_max: Duration,
+    ) -> Result<AnyPool, sqlx::Error> {
         let kind = self.kind;
         let options = AnyPoolOptions::new()
             .max_connections(connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .after_connect(move |connection, _| Box::pin(set_up(connection, kind)));
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    set_up(connection, kind).await?;
+                    match kind {
+                        Kind::Sqlite => Ok(()),
+                        Kind::Postgres => end_idle_transactions(connection, idle_max).await,
+                    }
+                })
+            });
         let options = match kind {
             Kind::Sqlite => options.idle_timeout(None).max_lifetime(None).test_before_acquire(false),
             // One that does not answer any more is closed, or it would hold its place until the network gives up.
@@ -212,6 +224,14 @@ async fn set_up(connection: &mut AnyConnection, kind: Kind) -> Result<(), sqlx::
         connection.execute(*statement).await?;
     }
     Ok(())
+}
+
+async fn end_idle_transactions(connection: &mut AnyConnection, after: Duration) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT set_config('idle_in_transaction_session_timeout', $1, false)")
+        .bind(format!("{}ms", after.as_millis()))
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 fn sqlite_url(path: &Path) -> io::Result<String> {

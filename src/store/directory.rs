@@ -7,9 +7,14 @@ use crate::domain::directory::Change;
 use crate::domain::token::TokenDigest;
 use sqlx::any::{Any, AnyRow};
 use sqlx::{Row, Transaction};
+use std::io;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// How many revisions [`Store::changes_after`] gives at once.
 const REVISIONS_AT_ONCE: i64 = 1_000;
+/// How long reading them may take: a stream that asks a database that is out of reach gives its connection back.
+const CHANGES_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many rows of a snapshot are held in the driver's own, far larger, form.
 const ROWS_AT_ONCE: i64 = 4_096;
 
@@ -33,6 +38,11 @@ impl Store {
     /// The revisions that follow `revision`, without a gap, the first thousand of them; empty when there are none yet.
     /// `None`: they are no longer known, or `revision` is not of this store.
     pub async fn changes_after(&self, revision: u64) -> Result<Option<Vec<Delta>>, StoreError> {
+        let read = timeout(CHANGES_TIMEOUT, self.read_changes_after(revision)).await;
+        read.unwrap_or_else(|late| Err(StoreError::Unavailable(io::Error::from(late).into())))
+    }
+
+    async fn read_changes_after(&self, revision: u64) -> Result<Option<Vec<Delta>>, StoreError> {
         let Ok(after) = i64::try_from(revision) else {
             return Ok(None);
         };

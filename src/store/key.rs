@@ -60,7 +60,7 @@ pub enum KeySource {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error(
-        "the key file {} is missing, and the stored tokens open with no other key: restore it, or configure the key",
+        "the key file {} is missing, and the stored tokens open with no other key: restore it, copy it from another replica, or configure the key",
         .0.display()
     )]
     Missing(PathBuf),

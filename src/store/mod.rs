@@ -40,12 +40,18 @@ use sqlx::{AnyConnection, AnyPool, Connection, Row, Transaction};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The first account's number.
 const ACCOUNT_FIRST: i64 = 1_000;
 /// The first shipping token's number.
 const TOKEN_FIRST: i64 = 1_000_000;
+
+/// How long a transaction that others wait for may be idle in its midst.
+const WRITER_IDLE_MAX: Duration = Duration::from_secs(10);
+/// Likewise one that nobody waits for: a snapshot, read as fast as a gateway takes it.
+const READER_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// What opening a store needs.
 #[derive(Debug, Clone)]
@@ -141,13 +147,13 @@ impl Store {
         kind.migrations().run_direct(None, &mut first, false).await.map_err(OpenError::Migrate)?;
         let (id, revision, cipher) = identify(kind, &mut first, &key).await?;
         first.close().await.map_err(OpenError::Connect)?;
-        let readers = database.pool(readers_max.max(1)).await.map_err(OpenError::Connect)?;
+        let readers = database.pool(readers_max.max(1), READER_IDLE_MAX).await.map_err(OpenError::Connect)?;
         Ok(Self(Arc::new(Inner {
             id,
             kind,
             cipher,
             clock,
-            writer: database.pool(1).await.map_err(OpenError::Connect)?,
+            writer: database.pool(1, WRITER_IDLE_MAX).await.map_err(OpenError::Connect)?,
             revisions_max,
             latest: watch::Sender::new(revision),
             listening: database.listening().map_err(OpenError::Connect)?,

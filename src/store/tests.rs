@@ -6,8 +6,6 @@ mod files;
 mod parallel;
 mod postgres;
 mod reopened;
-#[path = "../../tests/it/harness/postgres.rs"]
-mod server;
 
 use super::accounts::{AccountSettings, AccountUpdate, FirstSecrets};
 use super::directory::Delta;
@@ -41,7 +39,7 @@ fn options(folder: &TempDir) -> Options {
         Err(_) => Location::Sqlite(folder.path().join("a folder's control.db")),
         Ok(server) => {
             let name = format!("test_{}", uuid::Uuid::new_v4().simple());
-            Location::Postgres(server::database_beside(&server, &name).unwrap())
+            Location::Postgres(crate::postgres::database_beside(&server, &name).unwrap())
         }
     };
     Options {

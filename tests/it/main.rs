@@ -15,4 +15,5 @@ mod load;
 mod program;
 mod protocols;
 mod reload;
+mod replicas;
 mod tidy;

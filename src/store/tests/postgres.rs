@@ -1,8 +1,8 @@
 //! On PostgreSQL servers of the tests' own: the whole suite, several replicas of one store, and servers that go away.
 
 use super::parallel::{act, replay};
-use super::server::Postgres;
 use super::*;
+use crate::postgres::Postgres;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -196,9 +196,9 @@ async fn a_server_that_went_and_came_back_is_used_again() {
     let account = first_account(&one, Plan::Pro).await.unwrap();
     for crashes in [false, true] {
         if crashes {
-            server.crash()
+            server.crash();
         } else {
-            server.stop()
+            server.stop();
         }
         let began = Instant::now();
         let by = By::default();
@@ -217,6 +217,35 @@ async fn a_server_that_went_and_came_back_is_used_again() {
         one.create_token(account, &name, true, secret(u64::from(crashes) + 1), &by).await.unwrap();
         wait_for(&mut other.latest_revision(), known(&one)).await;
         assert_eq!(one.snapshot().await.unwrap(), other.snapshot().await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_that_a_later_version_adds_disturb_nobody() {
+    let Some(server) = Postgres::start() else { return };
+    let store = open(&server.database()).await;
+    let account = first_account(&store, Plan::Pro).await.unwrap();
+    let by = By::default();
+    for round in 0..2 {
+        // Twice on each connection: the second time as prepared before.
+        for n in 0..8 {
+            let (name, secret) = (format!("{round} {n}"), secret(round * 100 + n + 1));
+            let id = store.create_token(account, &name, false, secret, &by).await.unwrap().id;
+            store.token(account, id).await.unwrap();
+            store.default_token(account).await.unwrap();
+            store.search_tokens(account, &TokenSearch { limit: 9, ..TokenSearch::default() }).await.unwrap();
+            store.accounts(account).await.unwrap();
+            store.authenticate(&secrets(0).api_token.digest()).await.unwrap().unwrap();
+            store.api_tokens(account).await.unwrap();
+            store.audit_trail(account, None, 9).await.unwrap();
+            store.changes_after(0).await.unwrap().unwrap();
+            store.snapshot().await.unwrap();
+            store.update_account(account, account, AccountUpdate::default(), &by).await.unwrap();
+            store.delete_token(account, id, &by).await.unwrap();
+        }
+        for table in ["store", "accounts", "shipping_tokens", "api_tokens", "audit", "directory_log"] {
+            server.sql("test_0", &format!("ALTER TABLE {table} ADD COLUMN later_{round} BIGINT"));
+        }
     }
 }
 
@@ -262,9 +291,9 @@ async fn what_was_said_of_a_change_while_servers_crashed_is_true() {
             assert!(began.elapsed() < PATIENCE);
         }
         if round % 2 == 0 {
-            server.crash()
+            server.crash();
         } else {
-            server.stop()
+            server.stop();
         }
         server.run();
     }
@@ -303,6 +332,60 @@ async fn a_replica_that_hangs_inside_a_change_does_not_stop_the_others_for_ever(
         Err(StoreError::OutcomeUnknown(_) | StoreError::Unavailable(_))
     ));
     one.create_token(account, "one", true, secret(2), &by).await.unwrap();
+}
+
+/// A way to the server that swallows everything, once told to: what a cut line looks like from here.
+async fn way_to(port: u16, swallow: Receiver<bool>) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut swallow = swallow.clone();
+            tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let cut = tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => false,
+                    // One that is open when the line is cut stays dumb for ever.
+                    cut = swallow.wait_for(|swallow| *swallow) => cut.is_ok(),
+                };
+                if cut {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    own
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_over_a_line_that_was_cut_are_left_behind() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.database();
+    let (cut, swallow) = tokio::sync::watch::channel(false);
+    let port = way_to(server.port(), swallow).await;
+    let (far, near) =
+        (open(&url.replace(&server.port().to_string(), &port.to_string())).await, open(&url).await);
+    let account = first_account(&far, Plan::Pro).await.unwrap();
+    let following = far.clone();
+    tokio::spawn(async move { following.follow_replicas().await });
+    far.create_token(account, "before", true, secret(1), &By::default()).await.unwrap();
+    cut.send_replace(true);
+    // Whoever asks gives up at some time, as the API does.
+    let by = By::default();
+    let asked = far.create_token(account, "lost", true, secret(2), &by);
+    let given_up = timeout(Duration::from_millis(300), asked).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    cut.send_replace(false);
+    let began = Instant::now();
+    let mut n = 3;
+    while let Err(fault) = far.create_token(account, "after", true, secret(n), &by).await {
+        assert!(matches!(fault, StoreError::Unavailable(_)), "{fault:?}");
+        assert!(began.elapsed() < PATIENCE);
+        n += 1;
+    }
+    // The replica listens again, too.
+    near.create_token(account, "near", true, secret(99), &by).await.unwrap();
+    wait_for(&mut far.latest_revision(), known(&near)).await;
 }
 
 /// A certificate authority that nobody else knows, in a file.

@@ -3,6 +3,7 @@
 //! [`Gate::finish`] stops it in order and compares what was acknowledged with what is stored.
 
 pub mod http;
+pub mod postgres;
 
 use http::{Answer, Request};
 use std::collections::{BTreeMap, HashMap};

@@ -1,7 +1,9 @@
 //! A PostgreSQL server of a test's own: in a temporary folder, on a free port of loopback, ended with its value.
 //!
-//! It knows nothing of Shipgate, and the unit tests of the store use it, too. Without PostgreSQL on the machine a test
+//! It knows nothing of Shipgate, and the library's unit tests use it, too. Without PostgreSQL on the machine a test
 //! that needs it says so and passes, except where `CI` is set: there it fails.
+
+#![allow(dead_code, reason = "integration tests use one part of it, unit tests another")]
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::Permissions;
@@ -65,6 +67,10 @@ impl Postgres {
         file.write_all(settings.as_bytes()).expect("written");
         server.run();
         Some(server)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Offers TLS from now on, with this certificate and its private key (PEM).
