@@ -31,6 +31,7 @@ pub struct Metrics {
 /// Requests, from the connection to the answer.
 pub struct GatewayMetrics {
     pub connections: IntGauge,
+    pub connections_resting: IntGauge,
     pub connections_refused: IntCounter,
     pub requests: IntCounterVec,
     pub request_seconds: Histogram,
@@ -124,6 +125,10 @@ impl GatewayMetrics {
     fn new(make: &Maker<'_>) -> Self {
         let this = Self {
             connections: make.gauge("shipgate_gateway_connections", "Open connections."),
+            connections_resting: make.gauge(
+                "shipgate_gateway_connections_resting",
+                "Open connections that say nothing and hold no buffers.",
+            ),
             connections_refused: make.counter(
                 "shipgate_gateway_connections_refused_total",
                 "Connections closed at once for want of room.",

@@ -1,29 +1,19 @@
-//! Connections: accepted within a limit, served over HTTP/1.1 or HTTP/2, plain or TLS, and drained at the end.
+//! Where connections come in: plain or TLS, accepted within a limit.
 //!
-//! A connection over the limit is answered 503 and closed; one that sends no request in time is closed. A stop lets
-//! requests that have begun finish, within a deadline.
+//! A connection over the limit is answered 503 and closed. What becomes of one that is accepted is [`connection`]'s.
+//!
+//! [`connection`]: super::connection
 
-use super::doors;
-use super::pathless::Mend;
+use super::connection::Connection;
 use super::{Config, Gate, tls};
-use crate::clock;
 use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::http::{HeaderValue, header};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use rustix::net::sockopt::set_tcp_user_timeout;
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -99,9 +89,6 @@ const FAREWELLS_MAX: usize = 64;
 const FAREWELL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 30\r\n\r\nthe gateway is full; try again";
 
-/// Longest head of a request, and so most bytes that a connection without one can take.
-const HEAD_BYTES_MAX: usize = 32 << 10;
-
 /// How long what was sent may stay unread.
 const UNREAD_TIMEOUT_MS: u32 = 30_000;
 
@@ -142,8 +129,7 @@ impl Acceptor {
         let _ = stream.set_nodelay(true);
         // Who does not read its answers is given up, as is who vanished.
         let _ = set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
-        let connection =
-            Connection { gate: Arc::clone(&self.gate), tasks: self.tasks.clone(), peer, _place: place };
+        let connection = Connection::new(&self.gate, &self.tasks, peer, place);
         match tls {
             None => self.tasks.spawn(connection.serve(stream)),
             Some(current) => {
@@ -164,161 +150,4 @@ async fn say_farewell(mut stream: TcpStream, _place: OwnedSemaphorePermit) {
         Ok::<_, io::Error>(())
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), talk).await;
-}
-
-struct Connection {
-    gate: Arc<Gate>,
-    tasks: Tasks,
-    peer: IpAddr,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    async fn serve_tls(self, stream: TcpStream, config: Arc<rustls::ServerConfig>) {
-        let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream);
-        let shaken = tokio::select! {
-            shaken = tokio::time::timeout(self.gate.config.header_timeout, handshake) => shaken,
-            () = self.tasks.draining() => return,
-        };
-        match shaken {
-            Ok(Ok(stream)) => self.serve(stream).await,
-            _ => self.gate.metrics.gateway.tls_handshake_failures.inc(),
-        }
-    }
-
-    async fn serve<S>(self, stream: S)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let Self { gate, tasks, peer, _place } = self;
-        let _open = Open::new(&gate);
-        let activity = Arc::new(Activity::new());
-        let stream = Mend::new(stream);
-        let mended = stream.mended();
-        let service = service_fn(|request: Request<Incoming>| {
-            let (gate, tasks, mended) = (Arc::clone(&gate), tasks.clone(), mended.clone());
-            let in_progress = activity.begin();
-            async move {
-                let mut response = doors::serve(&gate, &tasks, peer, request).await;
-                if mended.get() {
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                drop(in_progress);
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let builder = builder(gate.config.header_timeout);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = activity.idle(gate.config.header_timeout) => {
-                connection.as_mut().graceful_shutdown();
-                let _ = tokio::time::timeout(LAST_WORDS, connection).await;
-                return;
-            }
-            () = tasks.draining() => {
-                connection.as_mut().graceful_shutdown();
-                // A request that has begun is finished; a head that is half there, or a client that does not say goodbye, is not waited for.
-                let left_alone = activity.idle(LAST_WORDS);
-                tokio::select! {
-                    ended = connection => ended,
-                    () = left_alone => return,
-                    () = tokio::time::sleep(gate.config.drain_timeout) => return,
-                }
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!("a connection ended: {error}");
-        }
-    }
-}
-
-/// For an answer to leave, and for the other side to close.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// Whether a connection is at work, and since when it is not.
-struct Activity {
-    in_progress: AtomicUsize,
-    epoch: Instant,
-    ended_ms: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self { in_progress: AtomicUsize::new(0), epoch: clock::monotonic(), ended_ms: AtomicU64::new(0) }
-    }
-
-    /// A request has come; it is done when what this returns is dropped.
-    fn begin(self: &Arc<Self>) -> InProgress {
-        self.in_progress.fetch_add(1, Ordering::Relaxed);
-        InProgress(Arc::clone(self))
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.epoch.elapsed().as_millis() as u64
-    }
-
-    /// Resolves when no request has been in progress for `timeout`, counted from this call at the earliest.
-    async fn idle(&self, timeout: Duration) {
-        let timeout_ms = timeout.as_millis() as u64;
-        let begun_ms = self.now_ms();
-        loop {
-            let since_ms = match self.in_progress.load(Ordering::Relaxed) {
-                0 => self.ended_ms.load(Ordering::Relaxed).max(begun_ms),
-                _ => self.now_ms(),
-            };
-            let left_ms = (since_ms + timeout_ms).saturating_sub(self.now_ms());
-            if left_ms == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(left_ms)).await;
-        }
-    }
-}
-
-/// A request that is not answered yet.
-struct InProgress(Arc<Activity>);
-
-impl Drop for InProgress {
-    fn drop(&mut self) {
-        self.0.ended_ms.store(self.0.now_ms(), Ordering::Relaxed);
-        self.0.in_progress.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(HEAD_BYTES_MAX)
-        // Who has said all still wants the answer.
-        .half_close(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(128)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
-        .keep_alive_interval(Some(header_timeout))
-        .keep_alive_timeout(header_timeout)
-        .max_header_list_size(16 << 10);
-    builder
-}
-
-/// Counts an open connection for as long as it lives.
-struct Open(Arc<Gate>);
-
-impl Open {
-    fn new(gate: &Arc<Gate>) -> Self {
-        gate.metrics.gateway.connections.inc();
-        Self(Arc::clone(gate))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.metrics.gateway.connections.dec();
-    }
 }

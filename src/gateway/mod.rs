@@ -4,11 +4,12 @@
 //! The gateway never asks a database or the control plane about a request.
 
 pub mod admission;
+mod connection;
 pub mod credentials;
 pub mod doors;
 pub mod ingest;
 pub mod listener;
-mod pathless;
+mod opening;
 pub mod payload;
 pub mod refusal;
 mod reports;

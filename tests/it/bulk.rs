@@ -353,6 +353,38 @@ fn a_silent_connection_and_a_stalled_body_are_ended() {
 }
 
 #[test]
+fn a_connection_that_rested_serves_again() {
+    let mut gate = Gate::start();
+    let request = |text: &str| gate.shipper().request().body(format!("{{\"message\":\"{text}\"}}")).bytes();
+    let until_resting = |resting: f64| {
+        eventually("it rests or not", || {
+            (gate.metric("shipgate_gateway_connections_resting") == resting).then_some(())
+        });
+    };
+    let mut connection = Connection::open(gate.ingest).unwrap();
+    for n in 0..2 {
+        until_resting(1.0);
+        connection.write(&request(&n.to_string())).unwrap();
+        assert_eq!(connection.answer().unwrap().status, 200);
+    }
+    until_resting(1.0);
+    let in_two = request("in two");
+    connection.write(&in_two[..30]).unwrap();
+    until_resting(0.0);
+    connection.write(&in_two[30..]).unwrap();
+    assert_eq!(connection.answer().unwrap().status, 200);
+    until_resting(1.0);
+    let pathless = String::from_utf8(request("pathless")).unwrap().replacen("POST /?", "POST ?", 1);
+    connection.write(pathless.as_bytes()).unwrap();
+    assert_eq!(connection.answer().unwrap().status, 200);
+    assert!(connection.is_closed());
+    gate.signal("TERM");
+    gate.wait();
+    let stored: Vec<_> = gate.stored(gate.account).iter().map(|line| crate::harness::message(line)).collect();
+    assert_eq!(stored, ["0", "1", "in two", "pathless"]);
+}
+
+#[test]
 fn one_connection_too_many_is_told_so() {
     let gate = Gate::start_with(&[("GATEWAY__CONNECTIONS_MAX", "2")]);
     let connections: Vec<_> = (0..2)

@@ -4,6 +4,7 @@
 mod bulk;
 
 use super::Gate;
+use super::connection::InProgress;
 use super::refusal::Refusal;
 use crate::clock;
 use crate::shutdown::Tasks;
@@ -23,12 +24,13 @@ pub fn outcomes() -> impl Iterator<Item = (&'static str, &'static str)> {
     bulk::ACCEPTED.into_iter().chain(Refusal::CODES).map(|code| (bulk::NAME, code))
 }
 
-/// Serves one request, from its head to its answer.
+/// Serves one request, from its head to its answer. It is in progress until nothing more is read of it, either.
 pub async fn serve(
     gate: &Gate,
     tasks: &Tasks,
     peer: IpAddr,
     request: Request<Incoming>,
+    in_progress: InProgress,
 ) -> Response<Full<Bytes>> {
     let begun = clock::monotonic();
     let (head, mut body) = request.into_parts();
@@ -42,14 +44,14 @@ pub async fn serve(
     gate.metrics.gateway.request_seconds.observe(begun.elapsed().as_secs_f64());
     if let Err(refusal) = &outcome {
         gate.reports.refused(refusal);
-        discard(gate, tasks, &head, body);
+        discard(gate, tasks, &head, body, in_progress);
     }
     bulk::answer(&outcome)
 }
 
 /// A client that is told no in the middle of its upload often sees only a broken connection; over HTTP/2 a reset stream,
 /// which some versions of curl take for a failure although the answer came first. So the rest is read and thrown away, within limits.
-fn discard(gate: &Gate, tasks: &Tasks, head: &request::Parts, body: Incoming) {
+fn discard(gate: &Gate, tasks: &Tasks, head: &request::Parts, body: Incoming, in_progress: InProgress) {
     let waits_for_the_answer = head.headers.contains_key(header::EXPECT);
     if hyper::body::Body::is_end_stream(&body) || waits_for_the_answer {
         return;
@@ -62,5 +64,6 @@ fn discard(gate: &Gate, tasks: &Tasks, head: &request::Parts, body: Incoming) {
             _ = tokio::time::timeout(DISCARD_TIMEOUT, read) => {}
             () = stage.draining() => {}
         }
+        drop(in_progress);
     });
 }
