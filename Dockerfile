@@ -1,18 +1,24 @@
 # syntax=docker/dockerfile:1
 
-# The toolchain of rust-toolchain.toml, without the components that only development needs. SQLite, zstd and AWS-LC are
-# built from source by the C compiler that comes with it.
+# The toolchain of rust-toolchain.toml, without the components that only development needs. SQLite, zstd, AWS-LC and
+# jemalloc are built from source by the C compiler that comes with it, and by make.
 FROM rust:1.95.0-slim-bookworm AS build
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 
-# First the dependencies alone: this layer stays until Cargo.toml or Cargo.lock changes.
+# First the dependencies alone: this layer stays until Cargo.toml or Cargo.lock changes. An allocator for ARM has to fit
+# kernels with pages of up to 64 KiB.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/it benches \
     && for target in src/main tests/it/main $(sed -n '/^\[\[bench\]\]/{n;s|name = "\(.*\)"|benches/\1|p}' Cargo.toml); do \
         echo 'fn main() {}' >"$target.rs"; \
     done \
     && touch src/lib.rs \
+    && if [ "$(uname -m)" = aarch64 ]; then \
+        mkdir .cargo && printf '[env]\nJEMALLOC_SYS_WITH_LG_PAGE = "16"\n' >.cargo/config.toml; \
+    fi \
     && cargo build --release --locked
 
 COPY src src

@@ -13,6 +13,10 @@ use shipgate::{client, load, ops};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Memory that nobody uses goes back to the operating system within seconds.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A log ingestion gateway: checks the shipping token of every batch, makes the batch durable, answers, and carries it to
 /// its account's log.
 ///
