@@ -4,6 +4,7 @@ use super::group::{Group, Press, Request};
 use super::queue::{Backlog, Queue};
 use super::writer::{Refusal, Writer};
 use super::{AppendError, locked};
+use crate::clock;
 use crate::metrics::Metrics;
 use crate::telemetry::chain;
 use std::sync::{Arc, Mutex};
@@ -38,14 +39,15 @@ impl Committer {
     }
 
     /// Commits what comes until the queue is closed and empty.
-    pub(super) fn run(&mut self, queue: &Queue, group_bytes_max: usize) {
+    pub(super) fn run(&mut self, queue: &Queue) {
         let _end = EndOnDrop(queue, self.backlog.clone());
-        while let Some(requests) = queue.take(group_bytes_max, LOOK_INTERVAL) {
+        while let Some(requests) = queue.take(LOOK_INTERVAL) {
             let wait = if queue.is_closed() { Duration::ZERO } else { BACKLOG_WAIT };
             if requests.is_empty() {
                 self.look();
             } else if self.backlog.wait_for_room(wait) {
                 self.commit(requests);
+                queue.committed(clock::monotonic());
             } else {
                 self.refuse(requests, Refusal::from(AppendError::Busy));
                 // The logs are slow perhaps because the disk is full: operators should see how full.

@@ -12,7 +12,7 @@
 //! 4. A failed sync is never taken back by a later one that succeeds: the segment is given up.
 //! 5. Damage to what had been acknowledged is told from a torn tail, and is reported, never skipped in silence.
 //! 6. Nothing grows without bound: the queue, the backlog and the segments each have one, and refuse beyond it. The
-//!    queue's is one of time as well: while a batch has waited for a second, no other is taken.
+//!    queue's is one of time as well: no more waits than was committed in the last second, or a group.
 //!
 //! # On the disk
 //!
@@ -201,11 +201,15 @@ impl Journal {
         backlog_bytes_max: usize,
     ) -> Result<(Self, Feed), OpenError> {
         let (mut committer, feed) = open_parts(&config, disk, metrics.clone(), floor, backlog_bytes_max)?;
-        let queue = Arc::new(Queue::new(config.queue_bytes_max, metrics.journal.queue_bytes.clone()));
+        let queue = Arc::new(Queue::new(
+            config.queue_bytes_max,
+            config.group_bytes_max,
+            metrics.journal.queue_bytes.clone(),
+        ));
         let (waiting, trouble) = (queue.clone(), committer.trouble());
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || committer.run(&waiting, config.group_bytes_max))
+            .spawn(move || committer.run(&waiting))
             .map_err(OpenError::Thread)?;
         let inner = Inner {
             queue,
@@ -219,7 +223,7 @@ impl Journal {
     }
 
     /// Stores a batch as durably as its account wants. Once it waits in the queue it is committed even if the future is
-    /// dropped. Refuses at once, rather than wait, when too much is waiting already, or something for too long.
+    /// dropped. Refuses at once, rather than wait, when too much is waiting already.
     pub async fn append(&self, batch: Batch) -> Result<Receipt, AppendError> {
         let inner = &self.inner;
         let grant = batch.permit().grant();

@@ -4,6 +4,7 @@
 use super::block::Extent;
 use super::group::Request;
 use super::{AppendError, locked};
+use crate::clock;
 use prometheus::IntGauge;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 /// What a waiting batch occupies beside its bytes.
 const REQUEST_BYTES: usize = 512;
 
-/// For how long a batch may have waited while others are still taken.
+/// About how long a batch waits at most: as much waits as was committed in so much time.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// For how long committed blocks are gathered: with one shipper, each would cost a wake-up and a write of its own.
@@ -23,24 +24,58 @@ pub(super) struct Queue {
     state: Mutex<Waiting>,
     arrived: Condvar,
     bytes_max: usize,
+    group_bytes_max: usize,
     gauge: IntGauge,
 }
 
-#[derive(Default)]
 struct Waiting {
-    /// And since when each waits.
-    requests: VecDeque<(Instant, Request)>,
+    requests: VecDeque<Request>,
     bytes: usize,
     closed: bool,
+    /// Of the group that was taken last.
+    taken_bytes: usize,
+    pace: Pace,
+}
+
+/// How much was committed lately.
+struct Pace {
+    since: Instant,
+    /// Committed since then.
+    bytes: usize,
+    /// Committed in the time before, which was [`WAIT_MAX`] long.
+    bytes_before: usize,
+}
+
+impl Pace {
+    fn roll(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.since);
+        if passed >= WAIT_MAX {
+            let adjoining = passed < 2 * WAIT_MAX;
+            self.bytes_before = if adjoining { self.bytes } else { 0 };
+            self.since = if adjoining { self.since + WAIT_MAX } else { now };
+            self.bytes = 0;
+        }
+    }
+
+    /// About what was committed in the last [`WAIT_MAX`].
+    fn recent_bytes(&mut self, now: Instant) -> usize {
+        self.roll(now);
+        let passed = now.saturating_duration_since(self.since).as_secs_f64() / WAIT_MAX.as_secs_f64();
+        self.bytes + (self.bytes_before as f64 * (1.0 - passed)) as usize
+    }
 }
 
 impl Queue {
-    pub(super) fn new(bytes_max: usize, gauge: IntGauge) -> Self {
-        Self { state: Mutex::default(), arrived: Condvar::new(), bytes_max, gauge }
+    /// At most `bytes_max` wait, and `group_bytes_max` are taken at once.
+    pub(super) fn new(bytes_max: usize, group_bytes_max: usize, gauge: IntGauge) -> Self {
+        let pace = Pace { since: clock::monotonic(), bytes: 0, bytes_before: 0 };
+        let state = Waiting { requests: VecDeque::new(), bytes: 0, closed: false, taken_bytes: 0, pace };
+        Self { state: Mutex::new(state), arrived: Condvar::new(), bytes_max, group_bytes_max, gauge }
     }
 
-    /// Takes a batch that came at `now`. Refuses when too much is waiting, or has been for too long: memory alone would
-    /// let a slow disk keep everybody waiting until their patience is over, and for nothing.
+    /// Takes a batch that came at `now`. Refuses when so much is waiting that it would wait for longer than [`WAIT_MAX`],
+    /// if the disk goes on as it did: bounded by memory alone, a slow disk would keep everybody waiting until their patience
+    /// is over, and for nothing. There is always room for a group.
     pub(super) fn push(&self, request: Request, now: Instant) -> Result<(), AppendError> {
         let bytes = request.payload.bytes() + REQUEST_BYTES;
         let mut state = locked(&self.state);
@@ -48,17 +83,14 @@ impl Queue {
             return Err(AppendError::Closed);
         }
         // An empty queue takes anything: a batch larger than the whole queue could never be stored otherwise.
-        if state.bytes + bytes > self.bytes_max && state.bytes > 0 {
-            return Err(AppendError::Busy);
-        }
-        let oldest = state.requests.front();
-        if oldest.is_some_and(|(since, _)| now.saturating_duration_since(*since) > WAIT_MAX) {
+        let bytes_max = state.pace.recent_bytes(now).max(self.group_bytes_max).min(self.bytes_max);
+        if state.bytes + bytes > bytes_max && state.bytes > 0 {
             return Err(AppendError::Busy);
         }
         state.bytes += bytes;
         self.gauge.set(state.bytes as i64);
         let idle = state.requests.is_empty();
-        state.requests.push_back((now, request));
+        state.requests.push_back(request);
         drop(state);
         if idle {
             self.arrived.notify_one();
@@ -66,9 +98,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for batches and takes as many as `bytes_max` allows, in their order of arrival and at least one: none when
-    /// the time is up, `None` once the queue is closed and empty.
-    pub(super) fn take(&self, bytes_max: usize, at_most: Duration) -> Option<Vec<Request>> {
+    /// Waits for batches and takes a group of them, in their order of arrival and at least one: none when the time is up,
+    /// `None` once the queue is closed and empty.
+    pub(super) fn take(&self, at_most: Duration) -> Option<Vec<Request>> {
         let nothing = |state: &mut Waiting| state.requests.is_empty() && !state.closed;
         let state = locked(&self.state);
         let (mut state, _) =
@@ -78,17 +110,25 @@ impl Queue {
         }
         let mut bytes = 0;
         let mut count = 0;
-        for (_, request) in &state.requests {
+        for request in &state.requests {
             let more = request.payload.bytes() + REQUEST_BYTES;
-            if count > 0 && bytes + more > bytes_max {
+            if count > 0 && bytes + more > self.group_bytes_max {
                 break;
             }
             bytes += more;
             count += 1;
         }
         state.bytes -= bytes;
+        state.taken_bytes = bytes;
         self.gauge.set(state.bytes as i64);
-        Some(state.requests.drain(..count).map(|(_, request)| request).collect())
+        Some(state.requests.drain(..count).collect())
+    }
+
+    /// What was taken last has been committed at `now`.
+    pub(super) fn committed(&self, now: Instant) {
+        let mut state = locked(&self.state);
+        state.pace.roll(now);
+        state.pace.bytes += std::mem::take(&mut state.taken_bytes);
     }
 
     /// Refuses every batch from now on; those that wait are still committed.

@@ -255,37 +255,45 @@ fn request() -> (Request, oneshot::Receiver<Result<Receipt, AppendError>>) {
 }
 
 #[test]
-fn behind_a_disk_that_stalls_batches_are_refused_at_once_and_few_wait_long() {
+fn behind_a_slow_disk_no_more_waits_than_it_stores_in_a_second() {
     let metrics = Metrics::new();
-    let queue = Queue::new(1 << 20, metrics.journal.queue_bytes.clone());
-    let start = clock::monotonic();
-    let push = |ms| queue.push(request().0, start + Duration::from_millis(ms));
-    let take = |bytes_max| queue.take(bytes_max, Duration::ZERO).map(|requests| requests.len());
-    for ms in (0..=1_000).step_by(100) {
-        assert_eq!(push(ms), Ok(()), "{ms}");
-    }
-    assert_eq!((push(1_001), push(60_000)), (Err(AppendError::Busy), Err(AppendError::Busy)));
-    assert_eq!(take(1), Some(1), "the disk goes on, slowly");
-    assert_eq!((push(1_100), push(1_101)), (Ok(()), Err(AppendError::Busy)));
-    assert_eq!(take(usize::MAX), Some(11));
-    assert_eq!(push(9_000), Ok(()), "nothing waits any more");
+    let each = request().0.payload.bytes() + 512;
+    let queue = Queue::new(1_000 * each, 10 * each, metrics.journal.queue_bytes.clone());
+    let start = clock::monotonic() + Duration::from_secs(10);
+    let at = |ms| start + Duration::from_millis(ms);
+    let fill = |ms| (0..).take_while(|_| queue.push(request().0, at(ms)).is_ok()).count();
+    let store = |ms| {
+        let taken = queue.take(Duration::ZERO).map_or(0, |requests| requests.len());
+        queue.committed(at(ms));
+        taken
+    };
+    assert_eq!(fill(0), 10, "nothing is known of the disk yet: a group");
+    let stored: usize = (0..20).map(|n| (store(10 * n), fill(10 * n)).0).sum();
+    assert_eq!(stored, 200);
+    let waiting = || metrics.journal.queue_bytes.get() as usize / each;
+    assert_eq!(waiting(), 200, "as much as a fast disk has just stored");
+    assert_eq!(fill(900), 0, "then it stalls");
+    assert_eq!((store(1_500), fill(1_500)), (10, 0));
+    while store(2_500) > 0 {}
+    assert_eq!(fill(9_000), 10, "what it did long ago says nothing");
+    assert_eq!(waiting(), 10);
 }
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let metrics = Metrics::new();
-    let queue = Queue::new(2_000, metrics.journal.queue_bytes.clone());
+    let queue = Queue::new(2_000, 2_000, metrics.journal.queue_bytes.clone());
     let taken = (0..).take_while(|_| queue.push(request().0, clock::monotonic()).is_ok()).count();
     assert_eq!(queue.push(request().0, clock::monotonic()), Err(AppendError::Busy));
     assert!(metrics.journal.queue_bytes.get() <= 2_000);
-    assert_eq!(queue.take(usize::MAX, Duration::ZERO).map(|requests| requests.len()), Some(taken));
+    assert_eq!(queue.take(Duration::ZERO).map(|requests| requests.len()), Some(taken));
     assert_eq!(metrics.journal.queue_bytes.get(), 0);
     let (last, mut answered) = request();
     queue.push(last, clock::monotonic()).unwrap();
     queue.abandon();
     assert_eq!(queue.push(request().0, clock::monotonic()), Err(AppendError::Closed));
     assert!(answered.try_recv().is_err());
-    assert!(queue.take(1, Duration::ZERO).is_none());
+    assert!(queue.take(Duration::ZERO).is_none());
 }
 
 #[test]
