@@ -170,9 +170,15 @@ impl Database {
     /// it is without the limits of the pools' connections: bringing tables up to date may take its time.
     pub(super) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = AnyConnection::connect(&self.url).await?;
-        if self.kind == Kind::Sqlite {
-            connection.execute("PRAGMA schema_version").await?;
-            set_up(&mut connection, self.kind).await?;
+        match self.kind {
+            Kind::Sqlite => {
+                connection.execute("PRAGMA schema_version").await?;
+                set_up(&mut connection, self.kind).await?;
+            }
+            // That a table of the migrations' is there already is nothing to tell at every start.
+            Kind::Postgres => {
+                connection.execute("SET client_min_messages = warning").await?;
+            }
         }
         Ok(connection)
     }
