@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::domain::plan::Plan;
 use crate::domain::token::GatewayCredential;
 use crate::metrics::Metrics;
+use crate::postgres::database_for;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::database::Location;
@@ -45,7 +46,8 @@ struct Running {
 fn config(folder: &TempDir) -> Config {
     Config {
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
-        store: Location::Sqlite(folder.path().join("control.db")),
+        store: database_for(folder.path())
+            .map_or_else(|| Location::Sqlite(folder.path().join("control.db")), Location::Postgres),
         token_key: None,
         key_file: folder.path().join("token.key"),
         credential: GatewayCredential::parse(CREDENTIAL).unwrap(),

@@ -17,6 +17,7 @@ use crate::domain::account::{Durability, Retention, TokenId};
 use crate::domain::directory::Change;
 use crate::domain::plan::Plan;
 use crate::domain::token::{ApiToken, ShippingToken, TokenDigest};
+use crate::postgres::database_for;
 use std::collections::BTreeSet;
 use tempfile::TempDir;
 
@@ -31,16 +32,10 @@ struct Fixture {
     by: By,
 }
 
-/// Names a running server's database, beside which each test makes its own.
-const SERVER: &str = "SHIPGATE_TEST_POSTGRES";
-
 fn options(folder: &TempDir) -> Options {
-    let location = match std::env::var(SERVER) {
-        Err(_) => Location::Sqlite(folder.path().join("a folder's control.db")),
-        Ok(server) => {
-            let name = format!("test_{}", uuid::Uuid::new_v4().simple());
-            Location::Postgres(crate::postgres::database_beside(&server, &name).unwrap())
-        }
+    let location = match database_for(folder.path()) {
+        None => Location::Sqlite(folder.path().join("a folder's control.db")),
+        Some(url) => Location::Postgres(url),
     };
     Options {
         location,

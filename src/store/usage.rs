@@ -106,12 +106,13 @@ impl Store {
         let mut tx = self.0.moment().await?;
         let found = usages(&mut tx, account, Some(id), 1).await?.pop().ok_or(StoreError::NotFound)?;
         let mut days: BTreeMap<u32, DayUsage> = BTreeMap::new();
-        let rows = sqlx::query("SELECT * FROM token_days WHERE token = $1");
+        let rows =
+            sqlx::query("SELECT day, requests, lines, bytes, refused_lines FROM token_days WHERE token = $1");
         for row in &rows.bind(i64::from(id.0)).fetch_all(&mut *tx).await? {
             let day = number(row, "day")?;
             days.insert(day, DayUsage { day, sums: sums_of(row)?, refusals: BTreeMap::new() });
         }
-        let rows = sqlx::query("SELECT * FROM token_refusals WHERE token = $1");
+        let rows = sqlx::query("SELECT day, reason, requests FROM token_refusals WHERE token = $1");
         for row in &rows.bind(i64::from(id.0)).fetch_all(&mut *tx).await? {
             let day = number(row, "day")?;
             let refusals = &mut days.entry(day).or_insert(DayUsage { day, ..DayUsage::default() }).refusals;
@@ -381,19 +382,22 @@ async fn usages(
     .fetch_all(&mut *connection)
     .await?;
     let mut found = Found::new(rows.iter().map(usage_of).collect::<Result<_, _>>()?);
+    let days = "SELECT token, requests, lines, bytes, refused_lines FROM token_days WHERE token IN {}";
     found
-        .with(connection, "SELECT * FROM token_days WHERE token IN {}", |usage, row| {
+        .with(connection, days, |usage, row| {
             usage.sums.add(sums_of(row)?);
             Ok(())
         })
         .await?;
+    let refusals = "SELECT token, reason, requests FROM token_refusals WHERE token IN {}";
     found
-        .with(connection, "SELECT * FROM token_refusals WHERE token IN {}", |usage, row| {
+        .with(connection, refusals, |usage, row| {
             *usage.refusals.entry(row.try_get("reason")?).or_default() += number::<u64>(row, "requests")?;
             Ok(())
         })
         .await?;
-    let clients = "SELECT * FROM token_clients WHERE token IN {} ORDER BY requests DESC, source, agent";
+    let clients = "SELECT token, ended, source, agent, requests, last_minute FROM token_clients WHERE token IN {} \
+                   ORDER BY requests DESC, source, agent";
     found
         .with(connection, clients, |usage, row| {
             let ended = row.try_get::<i64, _>("ended")? == 1;

@@ -179,12 +179,25 @@ impl Drop for Postgres {
     }
 }
 
-/// Makes an empty database in the server that `url` names any database of, and returns its address.
+/// The address of this database in the server that `url` names any database of. It is made, empty, unless it is there.
 pub fn database_beside(url: &str, name: &str) -> Option<String> {
-    psql(&programs()?, url, &format!("CREATE DATABASE {name}"));
+    let programs = programs()?;
+    if psql(&programs, url, &format!("SELECT 1 FROM pg_database WHERE datname = '{name}'")).is_empty() {
+        psql(&programs, url, &format!("CREATE DATABASE {name}"));
+    }
     let (server, query) = url.split_once('?').unwrap_or((url, ""));
     let (server, _) = server.rsplit_once('/')?;
     Some(format!("{server}/{name}?{query}"))
+}
+
+/// Names a database beside which each test makes its own, in the place of a file in its folder.
+pub const SERVER: &str = "SHIPGATE_TEST_POSTGRES";
+
+/// The address of the database that goes with a test's folder, if [`SERVER`] is set.
+pub fn database_for(folder: &Path) -> Option<String> {
+    let server = std::env::var(SERVER).ok()?;
+    let letters = |name: &str| name.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    database_beside(&server, &format!("test_{}", letters(folder.file_name()?.to_str()?)))
 }
 
 fn psql(programs: &Path, address: &str, statement: &str) -> String {
