@@ -233,7 +233,7 @@ fn serve(stage: usize) {
         ("SHIPGATE__DATA_DIR".to_owned(), folder.path().to_string_lossy().into_owned()),
         ("SHIPGATE__GATEWAY__HTTP".to_owned(), "127.0.0.1:0".to_owned()),
     ];
-    let config = Config::load(None, variables, GatewayCredential::from_entropy(&[1; 32])).unwrap();
+    let config = Config::load(None, variables, None, GatewayCredential::from_entropy(&[1; 32])).unwrap();
     let current = Current::default();
     current.publish(directory(1_000, durability), "bench");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

@@ -53,7 +53,8 @@ fn gate(folder: &std::path::Path, durability: &str) -> (Arc<Gate>, Logs) {
         ("SHIPGATE__DATA_DIR".to_owned(), folder.to_string_lossy().into_owned()),
         ("SHIPGATE__JOURNAL__DURABILITY".to_owned(), durability.to_owned()),
     ];
-    let config = Config::load(None, variables, GatewayCredential::from_entropy(&[1; 32])).expect("valid");
+    let config =
+        Config::load(None, variables, None, GatewayCredential::from_entropy(&[1; 32])).expect("valid");
     let (metrics, clock, current) = (Arc::new(Metrics::new()), Clock::system(), Current::default());
     current.publish(directory(), "bench");
     let opened = Logs::open(

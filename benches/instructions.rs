@@ -204,7 +204,7 @@ impl JournalBench {
     fn open() -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let variables = [("SHIPGATE__DATA_DIR".to_owned(), folder.path().to_string_lossy().into_owned())];
-        let config = Config::load(None, variables, GatewayCredential::from_entropy(&[1; 32])).unwrap();
+        let config = Config::load(None, variables, None, GatewayCredential::from_entropy(&[1; 32])).unwrap();
         let metrics = Arc::new(Metrics::new());
         let (journal, feed) =
             Journal::open(config.journal, Arc::new(OsDisk), Arc::clone(&metrics), 0, 1).unwrap();

@@ -3,13 +3,16 @@
 //! `config/default.toml` is both the documentation and the schema: a key that it does not hold is unknown, and a value must
 //! have the type of its default. Values of secret keys never appear in a mistake's text.
 
+pub mod role;
+
 use crate::control::first_start::Bootstrap;
 use crate::domain::account::Durability;
 use crate::domain::plan::Plan;
 use crate::domain::token::{ApiToken, GatewayCredential, ShippingToken};
 use crate::store::database::Location;
 use crate::store::key::Key;
-use crate::{control, gateway, journal, logs, ops, sync, telemetry};
+use crate::{control, gateway, journal, logs, ops, sync, telemetry, tls};
+use role::Role;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -52,10 +55,12 @@ impl fmt::Display for Mistakes {
 impl std::error::Error for Mistakes {}
 
 impl Config {
-    /// Reads defaults, then `file` (path and text), then `environment` (all variables; others than ours are passed over).
+    /// Reads defaults, then `file` (path and text), then `environment` (all variables; others than ours are passed over). Without a
+    /// `role` nothing is started, and what only a role needs may be missing. `credential` stands in for one that is not set.
     pub fn load(
         file: Option<(&Path, &str)>,
         environment: impl IntoIterator<Item = (String, String)>,
+        role: Option<Role>,
         credential: GatewayCredential,
     ) -> Result<Self, Mistakes> {
         let mut mistakes = BTreeSet::new();
@@ -78,7 +83,7 @@ impl Config {
             }
         }
         let mut read = Read { settings, mistakes };
-        let config = read.config(credential);
+        let config = read.config(role, credential);
         if read.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(read.mistakes)) }
     }
 }
@@ -125,6 +130,11 @@ fn set(settings: &mut Table, variable: &str, key: &str, text: &str, mistakes: &m
             }
             Err(_) => Some("expected integer"),
         },
+        Some(Value::Array(known)) => {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            *known = parts.map(|part| Value::String(part.to_owned())).collect();
+            None
+        }
         Some(_) => Some("cannot be set by a variable"),
     };
     mistakes.extend(mistake.map(|mistake| format!("{variable}: {mistake}")));
@@ -137,12 +147,16 @@ struct Read {
 }
 
 impl Read {
-    fn config(&mut self, credential: GatewayCredential) -> Config {
+    fn config(&mut self, role: Option<Role>, credential: GatewayCredential) -> Config {
         let data_dir = PathBuf::from(self.text("data_dir"));
         if data_dir.as_os_str().is_empty() {
             self.mistake("data_dir", "must name a folder");
         }
-        let control = self.control(&data_dir, credential.clone());
+        let control = self.control(&data_dir, credential);
+        let sync = self.sync(&data_dir, &control.credential);
+        if let Some(role) = role {
+            self.fits(role, &sync);
+        }
         let journal = self.journal(&data_dir);
         let logs = self.logs(&data_dir);
         if logs.checkpoint_bytes > journal.bytes_max / 2 {
@@ -150,25 +164,21 @@ impl Read {
         }
         let gateway = self.gateway();
         let ops = ops::Config { http: self.address("ops.http") };
+        let (ingest, api) = (
+            role.is_none_or(Role::has_gateway).then_some(&gateway),
+            role.is_none_or(Role::has_control).then_some(&control),
+        );
         self.ports_differ(&[
-            ("gateway.http", Some(gateway.http)),
-            ("gateway.tls.https", gateway.tls.as_ref().map(|tls| tls.https)),
-            ("control.http", Some(control.http)),
+            ("gateway.http", ingest.map(|gateway| gateway.http)),
+            ("gateway.tls.https", ingest.and_then(|gateway| Some(gateway.tls.as_ref()?.https))),
+            ("control.http", api.map(|control| control.http)),
+            ("control.tls.https", api.and_then(|control| Some(control.tls.as_ref()?.https))),
             ("ops.http", Some(ops.http)),
         ]);
         Config {
             gateway,
             logs,
-            sync: sync::Config {
-                control_url: hyper::Uri::default(),
-                credential,
-                gateway_id: self.gateway_id(),
-                gateway_id_file: data_dir.join("gateway.id"),
-                usage_interval: self.duration("sync.usage_interval_ms", 100),
-                last_good_file: data_dir.join("directory.last_good"),
-                last_good_after: self.duration("sync.last_good_after_ms", 0),
-                last_good_interval: self.duration("sync.last_good_interval_ms", 0),
-            },
+            sync,
             ops,
             bootstrap: self.bootstrap(),
             log: self.log(),
@@ -194,7 +204,7 @@ impl Read {
     fn gateway(&mut self) -> gateway::Config {
         gateway::Config {
             http: self.address("gateway.http"),
-            tls: self.tls(),
+            tls: self.tls("gateway.tls", &["h2", "http/1.1"]),
             connections_max: self.number("gateway.connections_max", 1),
             header_timeout: self.duration("gateway.header_timeout_ms", 1),
             body_timeout: self.duration("gateway.body_timeout_ms", 1),
@@ -213,27 +223,75 @@ impl Read {
         id
     }
 
-    fn tls(&mut self) -> Option<gateway::tls::Config> {
-        let (certificate, private_key) =
-            (self.text("gateway.tls.certificate"), self.text("gateway.tls.private_key"));
-        let https = self.address("gateway.tls.https");
-        let reload_interval = self.duration("gateway.tls.reload_interval_ms", 1);
-        match (certificate.is_empty(), private_key.is_empty()) {
+    fn tls(&mut self, section: &str, protocols: &'static [&'static str]) -> Option<tls::Config> {
+        let [https, certificate, private_key, reload_interval_ms] =
+            ["https", "certificate", "private_key", "reload_interval_ms"]
+                .map(|key| format!("{section}.{key}"));
+        let (https, reload_interval) = (self.address(&https), self.duration(&reload_interval_ms, 1));
+        let (certificate_file, key_file) = (self.text(&certificate), self.text(&private_key));
+        match (certificate_file.is_empty(), key_file.is_empty()) {
             (true, true) => return None,
-            (true, false) => {
-                self.mistake("gateway.tls.certificate", "missing beside gateway.tls.private_key");
-            }
-            (false, true) => {
-                self.mistake("gateway.tls.private_key", "missing beside gateway.tls.certificate");
-            }
+            (true, false) => self.mistake(&certificate, &format!("missing beside {private_key}")),
+            (false, true) => self.mistake(&private_key, &format!("missing beside {certificate}")),
             (false, false) => {}
         }
-        Some(gateway::tls::Config {
-            https,
-            certificate: certificate.into(),
-            private_key: private_key.into(),
-            reload_interval,
-        })
+        let (certificate, private_key) = (certificate_file.into(), key_file.into());
+        Some(tls::Config { https, certificate, private_key, reload_interval, protocols })
+    }
+
+    /// `of_control`: what the control plane in the same process takes.
+    fn sync(&mut self, data_dir: &Path, of_control: &GatewayCredential) -> sync::Config {
+        let stale_after = self.duration("sync.stale_after_ms", 0);
+        let tokens_file = Some(self.text("sync.tokens_file")).filter(|file| !file.is_empty());
+        let last_good = if tokens_file.is_some() { "tokens.last_good" } else { "directory.last_good" };
+        sync::Config {
+            control_urls: self.urls("sync.control_urls"),
+            credential: self.credential("sync.credential").unwrap_or_else(|| of_control.clone()),
+            ca_file: self.text("sync.ca_file").into(),
+            tokens_file: tokens_file.map(PathBuf::from),
+            gateway_id: self.gateway_id(),
+            gateway_id_file: data_dir.join("gateway.id"),
+            usage_interval: self.duration("sync.usage_interval_ms", 100),
+            last_good_file: data_dir.join(last_good),
+            last_good_after: self.duration("sync.last_good_after_ms", 0),
+            last_good_interval: self.duration("sync.last_good_interval_ms", 0),
+            stale_after: Some(stale_after).filter(|after| !after.is_zero()),
+            when_stale: self.choice(
+                "sync.when_stale",
+                &[
+                    ("serve", sync::WhenStale::Serve),
+                    ("refuse-new-connections", sync::WhenStale::RefuseConnections),
+                    ("refuse", sync::WhenStale::Refuse),
+                ],
+            ),
+        }
+    }
+
+    fn credential(&mut self, key: &str) -> Option<GatewayCredential> {
+        let text = self.text(key);
+        self.secret(key, &text, GatewayCredential::parse)
+    }
+
+    fn urls(&mut self, key: &str) -> Vec<hyper::Uri> {
+        let values = self.value(key).and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut urls = Vec::new();
+        for value in values {
+            let value = value.as_str().unwrap_or_default();
+            let url = value.parse::<hyper::Uri>().ok();
+            let is_whole = |url: &hyper::Uri| {
+                matches!(url.scheme_str(), Some("http" | "https"))
+                    && url.authority().is_some()
+                    && url.path() == "/"
+            };
+            match url.filter(is_whole) {
+                Some(url) => urls.push(url),
+                None => self.mistake(
+                    key,
+                    &format!("must hold addresses such as https://control:8074, not {value:?}"),
+                ),
+            }
+        }
+        urls
     }
 
     fn journal(&mut self, data_dir: &Path) -> journal::Config {
@@ -270,8 +328,10 @@ impl Read {
     fn control(&mut self, data_dir: &Path, credential: GatewayCredential) -> control::Config {
         let store = self.text("control.store");
         let token_key = self.text("control.token_key");
+        let credential = self.credential("control.gateway_credential").unwrap_or(credential);
         control::Config {
             http: self.address("control.http"),
+            tls: self.tls("control.tls", &["http/1.1"]),
             store: self
                 .secret("control.store", &store, Location::parse)
                 .unwrap_or_else(|| Location::Sqlite(data_dir.join("control.db"))),
@@ -398,9 +458,13 @@ mod tests {
     use super::*;
 
     fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
+        load_as(Some(Role::AllInOne), file, environment)
+    }
+
+    fn load_as(role: Option<Role>, file: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
         let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         let credential = GatewayCredential::from_entropy(&[0; 32]);
-        Config::load(Some((Path::new("my.toml"), file)), environment, credential)
+        Config::load(Some((Path::new("my.toml"), file)), environment, role, credential)
     }
 
     #[test]
@@ -477,6 +541,35 @@ mod tests {
         assert!(!check("0.0.0.0:9000", "127.0.0.1:9000"));
         assert!(check("127.0.0.2:9000", "127.0.0.1:9000"));
         assert!(check("127.0.0.1:0", "127.0.0.1:0"));
+    }
+
+    #[test]
+    fn each_role_says_what_it_needs() {
+        let urls = ("SHIPGATE__SYNC__CONTROL_URLS", "https://one:8074, http://two:8072");
+        let credential = ("SHIPGATE__SYNC__CREDENTIAL", "the-credential-of-all-gateways");
+        let file = ("SHIPGATE__SYNC__TOKENS_FILE", "tokens.toml");
+        let taken = ("SHIPGATE__CONTROL__GATEWAY_CREDENTIAL", "the-credential-of-all-gateways");
+        let keys = |role, variables: &[(&str, &str)]| -> Vec<String> {
+            let mistakes =
+                load_as(Some(role), "", variables).err().map(|mistakes| mistakes.0).unwrap_or_default();
+            mistakes.iter().map(|mistake| mistake.split(':').next().unwrap().to_owned()).collect()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(keys(Role::Gateway, &[urls, credential]), none);
+        assert_eq!(keys(Role::Gateway, &[file]), none);
+        assert_eq!(keys(Role::Gateway, &[urls]), ["sync.credential"]);
+        assert_eq!(keys(Role::Gateway, &[]), ["sync.control_urls"]);
+        assert_eq!(keys(Role::Gateway, &[urls, credential, file]), ["sync.control_urls"]);
+        assert_eq!(keys(Role::Control, &[taken]), none);
+        assert_eq!(keys(Role::Control, &[]), ["control.gateway_credential"]);
+        assert_eq!(keys(Role::AllInOne, &[urls, credential]), ["sync.control_urls", "sync.credential"]);
+        assert!(load_as(None, "", &[urls]).is_ok(), "nothing is started");
+        let config = load_as(Some(Role::Gateway), "", &[urls, credential]).unwrap();
+        assert_eq!(config.sync.control_urls.len(), 2);
+        for address in ["control:8072", "ftp://control", "https://control/path", "https://"] {
+            let urls = ("SHIPGATE__SYNC__CONTROL_URLS", address);
+            assert_eq!(keys(Role::Gateway, &[urls, credential]), ["sync.control_urls"], "{address}");
+        }
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! What the program says when it has started.
 
+use shipgate::control;
 use shipgate::control::first_start::{Bootstrap, FirstStart};
 use shipgate::gateway::listener;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-/// Where it listens, with ports as bound.
+/// Where it listens, with ports as bound; of the two planes those that run here.
 #[derive(Clone, Copy)]
 pub struct Addresses {
-    pub ingest: listener::Addresses,
-    pub api: SocketAddr,
+    pub ingest: Option<listener::Addresses>,
+    pub api: Option<control::Addresses>,
     pub ops: SocketAddr,
 }
 
@@ -23,10 +24,16 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 /// At every start. Holds no secret.
 pub fn every(addresses: Addresses, data: &Path) -> String {
-    let Addresses { ingest, api, ops } = addresses;
-    let https = ingest.https.map(|https| format!("ingest  https://{https}\n")).unwrap_or_default();
-    let (http, data) = (ingest.http, data.display());
-    format!("ingest  http://{http}\n{https}api     http://{api}\nops     http://{ops}\ndata    {data}\n")
+    let mut text = String::new();
+    let mut say = |name: &str, scheme: &str, address: Option<SocketAddr>| {
+        text += &address.map(|address| format!("{name:8}{scheme}://{address}\n")).unwrap_or_default();
+    };
+    say("ingest", "http", addresses.ingest.map(|ingest| ingest.http));
+    say("ingest", "https", addresses.ingest.and_then(|ingest| ingest.https));
+    say("api", "http", addresses.api.map(|api| api.http));
+    say("api", "https", addresses.api.and_then(|api| api.https));
+    say("ops", "http", Some(addresses.ops));
+    text + &format!("data    {}\n", data.display())
 }
 
 /// At the first: what was made, and what to do with it. Tokens that the configuration named are not repeated.
@@ -40,7 +47,11 @@ pub fn first(first: &FirstStart, named: &Bootstrap, addresses: Addresses) -> Str
         Some(_) => "$SHIPGATE__BOOTSTRAP__API_TOKEN",
     };
     let (account, name, plan) = (first.account, &named.account_name, named.plan.name());
-    let (ingest, api) = (reachable(addresses.ingest.http), reachable(addresses.api));
+    let shown = |address: Option<SocketAddr>, elsewhere: &str| {
+        address.map_or(elsewhere.to_owned(), |address| reachable(address).to_string())
+    };
+    let ingest = shown(addresses.ingest.map(|ingest| ingest.http), "GATEWAY:8070");
+    let api = shown(addresses.api.map(|api| api.http), "CONTROL:8072");
     let version = env!("CARGO_PKG_VERSION");
     format!(
         r#"Shipgate {version} made account {account} ({name}, plan {plan}).

@@ -29,6 +29,7 @@ pub mod ops;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 
 #[cfg(test)]
 #[path = "../tests/it/harness/postgres.rs"]

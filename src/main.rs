@@ -4,6 +4,7 @@ mod greeting;
 mod program;
 
 use clap::{Parser, Subcommand};
+use shipgate::config::role::Role;
 use shipgate::config::{Config, Mistakes};
 use shipgate::control::operator::{reset_api_token, set_plan};
 use shipgate::domain::plan::Plan;
@@ -38,11 +39,22 @@ Settings may also come from the environment: SHIPGATE__GATEWAY__HTTP=127.0.0.1:8
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the control plane alone: the API, and the directory for gateways. Several may share one PostgreSQL database.
+    Control,
+    /// Run a gateway alone: ingest, with tokens from control planes (sync.control_urls) or from a file.
+    Gateway {
+        /// Accounts and digests of tokens, TOML or JSON, in place of a control plane. Watched: changes apply at once.
+        #[arg(long, value_name = "FILE")]
+        tokens: Option<PathBuf>,
+    },
     /// Check the configuration, reporting every mistake at once. Starts nothing.
     CheckConfig {
         /// Print every setting with its default and its reason instead.
         #[arg(long)]
         defaults: bool,
+        /// Check it as `shipgate control` or `shipgate gateway` will.
+        #[arg(long, value_parser = role, value_name = "control|gateway")]
+        role: Option<Role>,
     },
     /// Give the main account a new API token, shown once: when all are lost. Run it on the server's machine, with its configuration;
     /// the server may be running.
@@ -68,6 +80,17 @@ fn plan(name: &str) -> Result<Plan, &'static str> {
     Plan::from_name(name).ok_or("must be community, pro or enterprise")
 }
 
+fn role(name: &str) -> Result<Role, &'static str> {
+    match name {
+        "control" => Ok(Role::Control),
+        "gateway" => Ok(Role::Gateway),
+        _ => Err("must be control or gateway"),
+    }
+}
+
+/// What `--tokens` sets.
+const TOKENS_FILE: &str = "SHIPGATE__SYNC__TOKENS_FILE";
+
 /// Bad configuration, as sysexits.h has it for wrong usage.
 const EXIT_BAD_CONFIG: u8 = 64;
 
@@ -87,14 +110,21 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let config = || read_config(arguments.config.as_ref());
+    // For what starts nothing.
+    let config = || read_config(arguments.config.as_ref(), None, None);
+    let start =
+        |role, tokens| program::run(read_config(arguments.config.as_ref(), Some(role), tokens)?, role);
     match arguments.command {
-        None => program::run(config()?)?,
-        Some(Command::CheckConfig { defaults: true }) => print!("{}", shipgate::config::DEFAULTS),
-        Some(Command::CheckConfig { defaults: false }) => {
-            if let Some(tls) = config()?.gateway.tls {
-                let unusable = |error| Mistakes([format!("gateway.tls: {}", chain(&error))].into());
-                shipgate::gateway::tls::check(&tls).map_err(unusable)?;
+        None => start(Role::AllInOne, None)?,
+        Some(Command::Control) => start(Role::Control, None)?,
+        Some(Command::Gateway { tokens }) => start(Role::Gateway, tokens)?,
+        Some(Command::CheckConfig { defaults: true, .. }) => print!("{}", shipgate::config::DEFAULTS),
+        Some(Command::CheckConfig { defaults: false, role }) => {
+            let role = role.unwrap_or(Role::AllInOne);
+            let config = read_config(arguments.config.as_ref(), Some(role), None)?;
+            for (section, tls) in [("gateway.tls", config.gateway.tls), ("control.tls", config.control.tls)] {
+                let unusable = |error| Mistakes([format!("{section}: {}", chain(&error))].into());
+                tls.as_ref().map_or(Ok(()), shipgate::tls::check).map_err(unusable)?;
             }
             println!("the configuration is valid");
         }
@@ -134,7 +164,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_config(file: Option<&PathBuf>) -> anyhow::Result<Config> {
+fn read_config(
+    file: Option<&PathBuf>,
+    role: Option<Role>,
+    tokens: Option<PathBuf>,
+) -> anyhow::Result<Config> {
     let text = match file {
         None => None,
         Some(path) => {
@@ -144,6 +178,9 @@ fn read_config(file: Option<&PathBuf>) -> anyhow::Result<Config> {
     };
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+    // An argument wins over the environment.
+    let tokens = tokens.map(|file| (TOKENS_FILE.to_owned(), file.to_string_lossy().into_owned()));
+    let environment = environment.chain(tokens);
     let file = text.as_ref().map(|(path, text)| (*path, text.as_str()));
-    Ok(Config::load(file, environment, GatewayCredential::from_entropy(&program::entropy()?))?)
+    Ok(Config::load(file, environment, role, GatewayCredential::from_entropy(&program::entropy()?))?)
 }

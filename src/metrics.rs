@@ -87,6 +87,7 @@ pub struct ControlMetrics {
     pub request_seconds: HistogramVec,
     pub auth_failures: IntCounter,
     pub gateways_connected: IntGauge,
+    pub certificate_expiry_seconds: IntGauge,
 }
 
 /// Counters of one account, held by whoever counts often.
@@ -131,7 +132,7 @@ impl GatewayMetrics {
             ),
             connections_refused: make.counter(
                 "shipgate_gateway_connections_refused_total",
-                "Connections closed at once for want of room.",
+                "Connections closed at once, for want of room or because the directory is too old.",
             ),
             requests: make.counters(
                 "shipgate_gateway_requests_total",
@@ -186,7 +187,7 @@ impl DirectoryMetrics {
             revision: make.gauge("shipgate_directory_revision", "Revision of the directory in force."),
             age_seconds: make.gauge(
                 "shipgate_directory_age_seconds",
-                "Since the control plane last confirmed the directory.",
+                "Since the control plane, or the file of tokens, last confirmed the directory.",
             ),
             tokens: make.gauge("shipgate_directory_tokens", "Enabled shipping tokens."),
             propagation_seconds: make.histogram(
@@ -196,7 +197,7 @@ impl DirectoryMetrics {
             ),
             failures: make.counter(
                 "shipgate_directory_failures_total",
-                "Times the directory's stream failed and was begun anew.",
+                "Times the directory's stream failed and was begun anew, or the file of tokens could not be taken.",
             ),
             control_connected: make
                 .gauge("shipgate_control_connected", "1 while the directory's stream is open."),
@@ -299,6 +300,10 @@ impl ControlMetrics {
             ),
             gateways_connected: make
                 .gauge("shipgate_control_gateways", "Gateways reading the directory's stream."),
+            certificate_expiry_seconds: make.gauge(
+                "shipgate_control_certificate_expiry_timestamp_seconds",
+                "When the API's TLS certificate in use expires, Unix time; 0 without TLS.",
+            ),
         }
     }
 }

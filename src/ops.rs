@@ -1,7 +1,7 @@
 //! For operators and orchestrators, on a port of their own: `/metrics`, `/livez`, `/readyz`.
 
 use crate::metrics::Metrics;
-use crate::serve::serve;
+use crate::serve::{Port, serve};
 use crate::shutdown::Tasks;
 use axum::Router;
 use axum::extract::State;
@@ -33,8 +33,8 @@ const CONNECTIONS_MAX: usize = 128;
 /// For a probe to be answered.
 const PROBE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Says why the program is not ready, or nothing if it is.
-pub type Readiness = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+/// Says whether the program is ready: with what an operator should know all the same, if anything, or why it is not.
+pub type Readiness = Arc<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;
 
 struct Ops {
     metrics: Arc<Metrics>,
@@ -56,7 +56,7 @@ pub async fn start(
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(Arc::new(Ops { metrics, readiness }));
-    serve(listener, router, CONNECTIONS_MAX, tasks.clone());
+    serve([Port(listener, None)], &router, CONNECTIONS_MAX, tasks);
     Ok(address)
 }
 
@@ -66,8 +66,9 @@ async fn scrape(State(ops): State<Arc<Ops>>) -> impl IntoResponse {
 
 async fn ready(State(ops): State<Arc<Ops>>) -> (StatusCode, String) {
     match (ops.readiness)() {
-        None => (StatusCode::OK, String::from("ok\n")),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        Ok(None) => (StatusCode::OK, String::from("ok\n")),
+        Ok(Some(note)) => (StatusCode::OK, format!("ok, but {note}\n")),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
     }
 }
 

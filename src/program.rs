@@ -1,31 +1,31 @@
-//! Everything on one machine: the parts are started in order and ended in reverse.
+//! The program, in the role it was started for: the parts are started in order and ended in reverse.
 //!
-//! The gateway learns of tokens over the same wire contract as a gateway far away would. A stop closes the listener first and
-//! the logs last, so that what was acknowledged is in its account's log before the program ends.
+//! A gateway learns of tokens over the wire contract wherever its control plane is, in the same process or elsewhere. A stop
+//! closes the listener first and the logs last, so that what was acknowledged is in its account's log before the program ends.
+
+mod health;
+mod planes;
 
 use crate::greeting::{self, Addresses, reachable};
 use anyhow::Context;
+use health::Health;
+use planes::{ControlPlane, GatewayPlane, Ingest, STAGE_DEADLINE, Storage, Surroundings};
 use rustix::fs::Mode;
 use shipgate::clock::{self, Clock};
 use shipgate::config::Config;
+use shipgate::config::role::Role;
 use shipgate::control;
-use shipgate::control::first_start::{FirstStart, bootstrap};
-use shipgate::gateway::Gate;
-use shipgate::gateway::listener::Listener;
-use shipgate::journal::Journal;
-use shipgate::journal::disk::OsDisk;
-use shipgate::logs::{Logs, LogsHealth};
+use shipgate::control::first_start::FirstStart;
 use shipgate::metrics::Metrics;
 use shipgate::shutdown::Shutdown;
 use shipgate::store::Store;
 use shipgate::store::database::Location;
-use shipgate::sync::current::Current;
-use shipgate::{ops, sync, telemetry};
+use shipgate::{ops, telemetry};
 use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -34,9 +34,6 @@ fn end_at_once() -> ! {
     std::process::exit(EXIT_IMPATIENT)
 }
 
-/// For each stage but the listener, whose deadline is a setting.
-const STAGE_DEADLINE: Duration = Duration::from_secs(5);
-
 /// How long signals count as one.
 const BURST: Duration = Duration::from_secs(1);
 
@@ -44,18 +41,24 @@ const BURST: Duration = Duration::from_secs(1);
 const EXIT_IMPATIENT: i32 = 130;
 
 /// Runs until a signal ends it.
-pub fn run(mut config: Config) -> anyhow::Result<()> {
+pub fn run(mut config: Config, role: Role) -> anyhow::Result<()> {
     telemetry::start(&config.log);
     // Logs and keys are their owner's: nothing made from here on can be read by others.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot create the data folder {}", config.data_dir.display()))?;
     let _lock = lock(&config)?;
-    fit_into_file_limit(&mut config);
-    refuse_a_new_store_beside_old_logs(&config)?;
+    if role.has_gateway() {
+        fit_into_file_limit(&mut config);
+    } else {
+        raise_file_limit();
+    }
+    if role == Role::AllInOne {
+        refuse_a_new_store_beside_old_logs(&config)?;
+    }
     block_on(async {
         let mut signals = Signals::listen()?;
-        let program = Program::start(config).await?;
+        let program = Program::start(config, role).await?;
         signals.asked_to_stop().await;
         tracing::info!("stopping: finishing what has begun; a second signal ends at once");
         tokio::select! {
@@ -154,92 +157,66 @@ fn refuse_a_new_store_beside_old_logs(config: &Config) -> anyhow::Result<()> {
 }
 
 struct Program {
-    drain_timeout: Duration,
     health: Arc<Health>,
     ops: Shutdown,
-    control: Shutdown,
-    sync: Shutdown,
-    listener: Shutdown,
-    store: Store,
-    journal: Journal,
-    logs: Logs,
+    control: Option<ControlPlane>,
+    gateway: Option<GatewayPlane>,
 }
 
 impl Program {
-    async fn start(mut config: Config) -> anyhow::Result<Self> {
-        let (metrics, clock, health) =
-            (Arc::new(Metrics::new()), Clock::system(), Arc::new(Health::default()));
-        let current = health.directory.clone();
-        let [listener, syncing, control, ops] = [(); 4].map(|()| Shutdown::new());
+    async fn start(mut config: Config, role: Role) -> anyhow::Result<Self> {
+        let health = Arc::new(Health::new(role));
+        let (metrics, clock) = (Arc::new(Metrics::new()), Clock::system());
+        let around = Surroundings { metrics: Arc::clone(&metrics), clock, health: Arc::clone(&health) };
 
         // Every port is taken before anything is made: a start that fails leaves no account whose tokens nobody saw.
-        let ingest =
-            Listener::bind(&config.gateway, &metrics, &listener.tasks()).context("cannot serve ingest")?;
-        let asked = Arc::clone(&health);
-        let readiness: ops::Readiness = Arc::new(move || asked.trouble());
-        let ops_address = ops::start(&config.ops, Arc::clone(&metrics), readiness, &ops.tasks())
+        let ingest = if role.has_gateway() { Some(Ingest::bind(&config, &metrics)?) } else { None };
+        let (asked, ops) = (Arc::clone(&health), Shutdown::new());
+        let readiness: ops::Readiness = Arc::new(move || asked.judge());
+        let ops_address = ops::start(&config.ops, metrics, readiness, &ops.tasks())
             .await
             .context("cannot serve metrics and health")?;
-        let store =
-            control::open_store(&config.control, clock.clone()).await.context("cannot open the store")?;
-        let control_address =
-            control::start(&config.control, store.clone(), Arc::clone(&metrics), control.tasks())
-                .await
-                .context("cannot start the control plane")?;
-        let (journal, logs) = open_logs(&config, &current, &metrics, &clock).await?;
-        let _ = health.storage.set((journal.clone(), logs.health()));
-        let first_start =
-            bootstrap(&store, config.bootstrap.clone()).await.context("cannot make the first account")?;
-
-        config.sync.control_url = format!("http://{}", reachable(control_address)).parse()?;
-        let sync = &mut config.sync;
-        sync.gateway_id =
-            sync::report::gateway_id(&sync.gateway_id, &sync.gateway_id_file).with_context(|| {
-                format!("cannot keep this gateway's name in {}", sync.gateway_id_file.display())
-            })?;
-        sync::start(
-            config.sync.clone(),
-            current.clone(),
-            Arc::clone(&metrics),
-            clock.clone(),
-            &syncing.tasks(),
-        );
-        // Who posts the moment the port opens should not meet a gateway without tokens.
-        let mut revisions = current.revisions();
-        let _ = tokio::time::timeout(STAGE_DEADLINE, revisions.wait_for(Option::is_some)).await;
-        let addresses = Addresses { ingest: ingest.addresses(), api: control_address, ops: ops_address };
-        let (this, seen, time) = (current.clone(), Arc::clone(&metrics), clock.clone());
-        let gate = Arc::new(Gate::new(config.gateway.clone(), current, journal.clone(), metrics, clock));
-        let (shippers, uses) = (addresses.ingest.http.to_string(), Arc::clone(&gate.uses));
-        sync::report::start(config.sync.clone(), shippers, uses, this, seen, &time, &syncing.tasks());
-        ingest.serve(gate, &listener.tasks());
+        let mut addresses =
+            Addresses { ingest: ingest.as_ref().map(Ingest::addresses), api: None, ops: ops_address };
+        let control = if role.has_control() {
+            let control = ControlPlane::start(&config.control, &around).await?;
+            if role == Role::AllInOne {
+                let own = format!("http://{}", reachable(control.addresses.http));
+                config.sync.control_urls = vec![own.parse()?];
+            }
+            addresses.api = Some(control.addresses);
+            Some(control)
+        } else {
+            None
+        };
+        let storage = if role.has_gateway() { Some(Storage::open(&config, &around).await?) } else { None };
+        let first_start = match &control {
+            Some(control) => control.bootstrap(&config).await?,
+            None => None,
+        };
+        let gateway = match (ingest, storage) {
+            (Some(ingest), Some(storage)) => {
+                Some(GatewayPlane::start(&config, ingest, storage, &around).await?)
+            }
+            _ => None,
+        };
         announce(first_start.as_ref(), &config, addresses)?;
-        let drain_timeout = config.gateway.drain_timeout;
-        let sync = syncing;
-        Ok(Self { drain_timeout, health, ops, control, sync, listener, store, journal, logs })
+        Ok(Self { health, ops, control, gateway })
     }
 
-    /// Ends every stage. What does not end in time is said; the logs are closed in any case.
+    /// Ends every stage; the logs are closed in any case.
     async fn stop(self) -> anyhow::Result<()> {
         self.health.stopping.store(true, Ordering::Relaxed);
-        let stages = [
-            ("ingest", self.listener, self.drain_timeout + STAGE_DEADLINE),
-            ("the directory's stream", self.sync, STAGE_DEADLINE),
-            ("the API", self.control, STAGE_DEADLINE),
-        ];
-        for (name, stage, deadline) in stages {
-            if let Err(error) = stage.drain(deadline).await {
-                tracing::warn!("stopping {name}: {error}");
-            }
+        let closing = match self.gateway {
+            Some(gateway) => Some(gateway.stop().await),
+            None => None,
+        };
+        if let Some(control) = self.control {
+            control.stop().await;
         }
-        self.store.close().await;
-        let (journal, logs) = (self.journal, self.logs);
-        tokio::task::spawn_blocking(move || {
-            journal.close();
-            logs.close()
-        })
-        .await?
-        .context("the logs were not closed in order")?;
+        if let Some(closing) = closing {
+            closing.close().await?;
+        }
         let _ = self.ops.drain(STAGE_DEADLINE).await;
         tracing::info!("stopped");
         Ok(())
@@ -277,47 +254,6 @@ impl Signals {
     }
 }
 
-/// What readiness is made of.
-#[derive(Default)]
-struct Health {
-    stopping: AtomicBool,
-    directory: Current,
-    /// Once they are open.
-    storage: OnceLock<(Journal, LogsHealth)>,
-}
-
-impl Health {
-    /// Why batches would be refused, if they would.
-    fn trouble(&self) -> Option<String> {
-        if self.stopping.load(Ordering::Relaxed) {
-            return Some("stopping".to_owned());
-        }
-        let Some((journal, logs)) = self.storage.get() else { return Some("starting".to_owned()) };
-        if !self.directory.is_ready() {
-            return Some("no directory of tokens yet".to_owned());
-        }
-        if !logs.is_alive() {
-            return Some("the accounts' logs are not kept any more: restart, and see the log".to_owned());
-        }
-        journal.health().err().map(|error| format!("batches cannot be stored: {error}"))
-    }
-}
-
-/// Opens journal and logs, which brings what a crash left in the journal into the logs first.
-async fn open_logs(
-    config: &Config,
-    current: &Current,
-    metrics: &Arc<Metrics>,
-    clock: &Clock,
-) -> anyhow::Result<(Journal, Logs)> {
-    let (logs, journal, metrics, clock) =
-        (config.logs.clone(), config.journal.clone(), Arc::clone(metrics), clock.clone());
-    let accounts = current.clone();
-    let retention = Arc::new(move |account| Some(accounts.account(account)?.retention));
-    let open = move || Logs::open(logs, journal, Arc::new(OsDisk), retention, metrics, clock);
-    tokio::task::spawn_blocking(open).await?.context("cannot open the journal and the logs")
-}
-
 /// Says where everything is and, at the first start, what was made. If nobody can read it, the tokens go into a file.
 fn announce(first_start: Option<&FirstStart>, config: &Config, addresses: Addresses) -> anyhow::Result<()> {
     let greeting = first_start.map(|first_start| greeting::first(first_start, &config.bootstrap, addresses));
@@ -329,7 +265,8 @@ fn announce(first_start: Option<&FirstStart>, config: &Config, addresses: Addres
         tracing::warn!("standard output cannot be written: the first tokens are in {}", path.display());
     }
     let version = env!("CARGO_PKG_VERSION");
-    let (ingest, api, ops) = (addresses.ingest.http, addresses.api, addresses.ops);
-    tracing::info!(version, %ingest, %api, %ops, data = %config.data_dir.display(), "started");
+    let (ingest, api) = (addresses.ingest.map(|ingest| ingest.http), addresses.api.map(|api| api.http));
+    let (ingest, api) = (ingest.map(tracing::field::display), api.map(tracing::field::display));
+    tracing::info!(version, ingest, api, ops = %addresses.ops, data = %config.data_dir.display(), "started");
     Ok(())
 }

@@ -38,6 +38,7 @@ impl Server {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
+            tls: None,
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             store: Location::Sqlite(folder.path().join("control.db")),
             token_key: None,
@@ -59,7 +60,7 @@ impl Server {
         let shutdown = Shutdown::new();
         let address =
             start(&config, store.clone(), Arc::new(Metrics::new()), shutdown.tasks()).await.unwrap();
-        Self { _folder: folder, _shutdown: shutdown, url: format!("http://{address}/"), store, first }
+        Self { _folder: folder, _shutdown: shutdown, url: format!("http://{}/", address.http), store, first }
     }
 
     async fn run(&self, line: &[&str]) -> Result<String, Failure> {

@@ -144,7 +144,7 @@ async fn stopped(api: &Api, what: &str, token: Value, default: &Value) -> Result
     match &token["enforcement"] {
         Value::Null => {}
         enforcement if enforcement["enforced"] == true => {
-            text += &format!("\n{}", gateways::enforced(enforcement))
+            text += &format!("\n{}", gateways::enforced(enforcement));
         }
         enforcement => {
             text += &format!("\n{}", gateways::lagging(enforcement));

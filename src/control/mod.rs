@@ -28,19 +28,22 @@ mod tests;
 use crate::clock::Clock;
 use crate::domain::token::GatewayCredential;
 use crate::metrics::Metrics;
-use crate::serve::serve;
+use crate::serve::{Port, serve};
 use crate::shutdown::Tasks;
 use crate::store::database::Location;
 use crate::store::key::{Key, KeySource};
 use crate::store::{OpenError, Options, Store};
+use crate::tls;
 use access::{App, Parts};
 use axum::middleware::from_fn_with_state;
 use sign_ins::FailedSignIns;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -49,11 +52,17 @@ const READERS_MAX: u32 = 4;
 /// Of them, how many may be at snapshots of the directory: a crowd of gateways leaves some to the API.
 const SNAPSHOTS_MAX: usize = 2;
 
+/// How often the store is asked whether it answers, and how long it may take to.
+const STORE_INTERVAL: Duration = Duration::from_secs(2);
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What the control plane needs to start.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the API listens.
     pub http: SocketAddr,
+    /// Where it listens over TLS, when a certificate is configured.
+    pub tls: Option<tls::Config>,
     pub store: Location,
     /// The key that seals stored shipping tokens; without it, the one in `key_file`.
     pub token_key: Option<Key>,
@@ -76,6 +85,8 @@ pub struct Config {
 pub enum StartError {
     #[error("the API cannot listen on {address}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("the API cannot serve TLS")]
+    Tls(#[source] tls::TlsError),
     #[error("the API's description cannot be written")]
     Describe(#[source] serde_json::Error),
 }
@@ -118,16 +129,55 @@ pub async fn open_store(config: &Config, clock: Clock) -> Result<Store, OpenErro
     Store::open(options, clock).await
 }
 
+/// Where the API listens, with ports as bound.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
+}
+
+/// Whether the store answers.
+#[derive(Debug, Clone)]
+pub struct StoreHealth(watch::Receiver<bool>);
+
+impl StoreHealth {
+    pub fn answers(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+/// Asks the store something every now and then, until `tasks` drains.
+pub fn watch_store(store: Store, tasks: &Tasks) -> StoreHealth {
+    let (sender, receiver) = watch::channel(true);
+    let draining = tasks.clone();
+    tasks.spawn(async move {
+        loop {
+            let asked = timeout(STORE_TIMEOUT, store.changes_after(i64::MAX as u64)).await;
+            let _ = sender.send_replace(matches!(asked, Ok(Ok(_))));
+            tokio::select! {
+                () = tokio::time::sleep(STORE_INTERVAL) => {}
+                () = draining.draining() => return,
+            }
+        }
+    });
+    StoreHealth(receiver)
+}
+
 /// Starts the API and returns where it listens. It ends, requests finished first, when `tasks` drains.
 pub async fn start(
     config: &Config,
     store: Store,
     metrics: Arc<Metrics>,
     tasks: Tasks,
-) -> Result<SocketAddr, StartError> {
-    let listen = |source| StartError::Listen { address: config.http, source };
-    let listener = TcpListener::bind(config.http).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
+) -> Result<Addresses, StartError> {
+    let (plain, http) = listen(config.http).await?;
+    let (mut ports, mut addresses) = (vec![Port(plain, None)], Addresses { http, https: None });
+    if let Some(tls) = config.tls.clone() {
+        let (listener, https) = listen(tls.https).await?;
+        let expiry = metrics.control.certificate_expiry_seconds.clone();
+        ports.push(Port(listener, Some(tls::start(tls, expiry, &tasks).map_err(StartError::Tls)?)));
+        addresses.https = Some(https);
+    }
     let (router, description) = all_routes().split_for_parts();
     let app = App::new(Parts {
         store: store.clone(),
@@ -137,7 +187,7 @@ pub async fn start(
         failed_sign_ins: FailedSignIns::new(),
         snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
         body_bytes_max: config.body_bytes_max,
-        request_timeout: std::time::Duration::from_millis(config.request_timeout_ms),
+        request_timeout: Duration::from_millis(config.request_timeout_ms),
         openapi: openapi::complete(description).to_json().map_err(StartError::Describe)?.into(),
     });
     let router = router
@@ -148,8 +198,15 @@ pub async fn start(
     tasks.spawn(follow_replicas(store.clone(), tasks.clone()));
     tasks.spawn(report::keep(store.clone(), tasks.clone()));
     tasks.spawn(report::trim(store, tasks.clone()));
-    serve(listener, router, config.connections_max, tasks);
-    Ok(address)
+    serve(ports, &router, config.connections_max, &tasks);
+    Ok(addresses)
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 /// Learns what other replicas change, until this one stops.

@@ -46,6 +46,7 @@ struct Running {
 fn config(folder: &TempDir) -> Config {
     Config {
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tls: None,
         store: database_for(folder.path())
             .map_or_else(|| Location::Sqlite(folder.path().join("control.db")), Location::Postgres),
         token_key: None,
@@ -77,7 +78,8 @@ impl Running {
     async fn on(folder: TempDir, config: Config, store: Store, first: FirstStart) -> Self {
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new());
-        let address = start(&config, store.clone(), Arc::clone(&metrics), shutdown.tasks()).await.unwrap();
+        let address =
+            start(&config, store.clone(), Arc::clone(&metrics), shutdown.tasks()).await.unwrap().http;
         Self { folder, store, metrics, shutdown, address, first }
     }
 

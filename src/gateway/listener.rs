@@ -5,9 +5,11 @@
 //! [`connection`]: super::connection
 
 use super::connection::Connection;
-use super::{Config, Gate, tls};
+use super::{Config, Gate};
 use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
+use crate::sync::current::Stance;
+use crate::tls;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -49,7 +51,8 @@ impl Listener {
         if let Some(config) = config.tls.clone() {
             let listener = bind(config.https)?;
             addresses.https = Some(listener.local_addr().unwrap_or(config.https));
-            let current = tls::start(config, Arc::clone(metrics), tasks).map_err(ListenError::Tls)?;
+            let current = tls::start(config, metrics.gateway.certificate_expiry_seconds.clone(), tasks)
+                .map_err(ListenError::Tls)?;
             tls = Some((listener, current));
         }
         Ok(Self { plain, tls, addresses })
@@ -84,10 +87,16 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     listen().map_err(|source| ListenError::Bind { address, source })
 }
 
-/// How many connections over the limit are told so at the same time; more are just closed.
+/// How many connections that are not taken are told so at the same time; more are just closed.
 const FAREWELLS_MAX: usize = 64;
-const FAREWELL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 30\r\n\r\nthe gateway is full; try again";
+
+fn farewell(reason: &str) -> String {
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n{reason}",
+        reason.len()
+    )
+}
 
 /// How long what was sent may stay unread.
 const UNREAD_TIMEOUT_MS: u32 = 30_000;
@@ -119,12 +128,11 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, peer: IpAddr, tls: Option<&tls::Current>) {
+        if self.gate.directory.stance() == Stance::RefuseConnections {
+            return self.refuse(stream, tls, farewell("the directory of tokens is too old; try again"));
+        }
         let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() else {
-            self.gate.metrics.gateway.connections_refused.inc();
-            if let (Ok(place), None) = (Arc::clone(&self.farewells).try_acquire_owned(), tls) {
-                self.tasks.spawn(say_farewell(stream, place));
-            }
-            return;
+            return self.refuse(stream, tls, farewell("the gateway is full; try again"));
         };
         let _ = stream.set_nodelay(true);
         // Who does not read its answers is given up, as is who vanished.
@@ -138,12 +146,19 @@ impl Acceptor {
             }
         }
     }
+
+    fn refuse(&self, stream: TcpStream, tls: Option<&tls::Current>, farewell: String) {
+        self.gate.metrics.gateway.connections_refused.inc();
+        if let (Ok(place), None) = (Arc::clone(&self.farewells).try_acquire_owned(), tls) {
+            self.tasks.spawn(say_farewell(stream, farewell, place));
+        }
+    }
 }
 
-/// Tells a connection over the limit to come back, and reads on for a moment so that the answer is not lost to a reset.
-async fn say_farewell(mut stream: TcpStream, _place: OwnedSemaphorePermit) {
+/// Tells a connection that is not taken to come back, and reads on for a moment so that the answer is not lost to a reset.
+async fn say_farewell(mut stream: TcpStream, farewell: String, _place: OwnedSemaphorePermit) {
     let talk = async {
-        stream.write_all(FAREWELL).await?;
+        stream.write_all(farewell.as_bytes()).await?;
         stream.shutdown().await?;
         let mut sink = [0; 4_096];
         while stream.read(&mut sink).await? > 0 {}

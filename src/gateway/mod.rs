@@ -13,13 +13,13 @@ mod opening;
 pub mod payload;
 pub mod refusal;
 mod reports;
-pub mod tls;
 pub mod usage;
 
 use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::sync::current::Current;
+use crate::tls;
 use admission::Admission;
 use reports::Reports;
 use std::net::SocketAddr;

@@ -7,9 +7,9 @@ use crate::domain::account::{AccountGrant, AccountId};
 use crate::domain::directory::{Denial, Directory, Permit};
 use crate::domain::token::TokenDigest;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// A handle on the directory in force; clones see the same one.
@@ -26,6 +26,21 @@ struct Published {
     receipts: watch::Sender<u64>,
     /// How far the control plane's clock is ahead of this machine's, in milliseconds.
     ahead_ms: AtomicI64,
+    /// A [`Stance`].
+    stance: AtomicU8,
+    /// What keeps the source of directories from confirming this one.
+    trouble: ArcSwapOption<String>,
+}
+
+/// What a gateway does with shippers, depending on how old its directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stance {
+    Serve,
+    /// Who is connected is served on; nobody new is.
+    RefuseConnections,
+    /// Every request is refused.
+    Refuse,
 }
 
 /// Where a directory came from.
@@ -33,8 +48,10 @@ struct Published {
 pub struct Origin {
     /// The control plane's store that its revisions count in.
     pub store: String,
-    /// When the control plane last said that this directory is current; `None`: it was read from disk.
+    /// When the control plane, or the file of tokens, last said that this directory is current; `None`: nobody knows.
     pub confirmed: Option<Instant>,
+    /// Whether it is the last good directory, read from disk.
+    pub last_good: bool,
 }
 
 impl Default for Current {
@@ -46,14 +63,19 @@ impl Default for Current {
             position: Mutex::default(),
             receipts: watch::Sender::new(0),
             ahead_ms: AtomicI64::new(0),
+            stance: AtomicU8::new(Stance::Serve as u8),
+            trouble: ArcSwapOption::empty(),
         }))
     }
 }
 
 impl Current {
-    /// Judges a token; `None` before the first directory.
+    /// Judges a token; `None` before the first directory, and when it is too old to judge by.
     #[inline]
     pub fn admit(&self, digest: &TokenDigest) -> Option<Result<Permit, Denial>> {
+        if self.0.stance.load(Ordering::Relaxed) == Stance::Refuse as u8 {
+            return None;
+        }
         self.0.directory.load().as_ref().map(|directory| directory.admit(digest))
     }
 
@@ -98,9 +120,37 @@ impl Current {
         self.0.receipts.send_modify(|receipts| *receipts += 1);
     }
 
-    /// When the control plane last confirmed this directory.
-    pub fn confirmed(&self) -> Option<Instant> {
-        self.0.origin.load().confirmed
+    /// How long ago this directory was last confirmed to be current; `None`: nobody knows.
+    pub fn age(&self) -> Option<Duration> {
+        self.0.origin.load().confirmed.map(|confirmed| clock::monotonic().duration_since(confirmed))
+    }
+
+    /// What keeps the control plane, or the file of tokens, from being followed at present.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.load().as_ref().map(|trouble| String::clone(trouble))
+    }
+
+    pub(super) fn set_trouble(&self, trouble: String) {
+        self.0.trouble.store(Some(Arc::new(trouble)));
+    }
+
+    /// Whether the directory in force was read from disk, for want of a control plane.
+    pub fn is_last_good(&self) -> bool {
+        self.0.origin.load().last_good
+    }
+
+    /// What to do with shippers.
+    #[inline]
+    pub fn stance(&self) -> Stance {
+        match self.0.stance.load(Ordering::Relaxed) {
+            stance if stance == Stance::Refuse as u8 => Stance::Refuse,
+            stance if stance == Stance::RefuseConnections as u8 => Stance::RefuseConnections,
+            _ => Stance::Serve,
+        }
+    }
+
+    pub(super) fn set_stance(&self, stance: Stance) {
+        self.0.stance.store(stance as u8, Ordering::Relaxed);
     }
 
     pub(super) fn directory(&self) -> Option<Arc<Directory>> {
@@ -118,16 +168,23 @@ impl Current {
 
     /// Puts `directory` in force, as confirmed by `store` just now. The reconciler alone does this while a gateway runs.
     pub fn publish(&self, directory: Directory, store: &str) {
-        self.put(directory, Origin { store: store.to_owned(), confirmed: Some(clock::monotonic()) });
+        self.0.trouble.store(None);
+        let confirmed = Some(clock::monotonic());
+        self.put(directory, Origin { store: store.to_owned(), confirmed, last_good: false });
     }
 
-    /// Puts a directory read from disk in force, unless there is one already.
-    pub(super) fn publish_last_good(&self, directory: Directory, store: &str) -> bool {
+    /// Puts a directory read from disk in force, which was confirmed so long ago, unless there is one already.
+    pub(super) fn publish_last_good(&self, directory: Directory, store: &str, age: Option<Duration>) -> bool {
         let first = !self.is_ready();
         if first {
-            self.put(directory, Origin { store: store.to_owned(), confirmed: None });
+            let confirmed = age.and_then(|age| clock::monotonic().checked_sub(age));
+            self.put(directory, Origin { store: store.to_owned(), confirmed, last_good: true });
         }
         first
+    }
+
+    pub(super) fn ahead_ms(&self) -> i64 {
+        self.0.ahead_ms.load(Ordering::Relaxed)
     }
 
     /// Notes how far the control plane's clock is ahead.
@@ -137,7 +194,9 @@ impl Current {
 
     /// Notes that the control plane still holds what is in force.
     pub(super) fn confirm(&self) {
-        let origin = Origin { confirmed: Some(clock::monotonic()), ..(**self.0.origin.load()).clone() };
+        self.0.trouble.store(None);
+        let (confirmed, last_good) = (Some(clock::monotonic()), false);
+        let origin = Origin { confirmed, last_good, ..(**self.0.origin.load()).clone() };
         self.0.origin.store(Arc::new(origin));
     }
 

@@ -6,19 +6,25 @@
 //! control plane. No request ever causes a question to anybody.
 
 pub mod current;
+mod file;
+mod freshness;
 mod last_good;
+pub mod link;
 mod replica;
 pub mod report;
 mod source;
 
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::domain::token::GatewayCredential;
 use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
+use crate::telemetry::chain;
 use crate::wire;
 use current::Current;
+use last_good::Keeper;
+use link::{Link, SetUpError};
 use replica::Replica;
-use source::{Source, SourceError};
+use source::SourceError;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +32,13 @@ use std::time::Duration;
 /// Where the directory comes from.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The control plane's address, such as `http://127.0.0.1:8072`.
-    pub control_url: hyper::Uri,
+    /// The control plane's addresses, such as `https://control.example.com`.
+    pub control_urls: Vec<hyper::Uri>,
+    /// In place of a control plane: a file of accounts and tokens.
+    pub tokens_file: Option<PathBuf>,
     pub credential: GatewayCredential,
+    /// The authorities whose certificates a control plane may have, in PEM.
+    pub ca_file: PathBuf,
     /// Names this gateway to its control plane. Empty: a name is drawn once and kept in `gateway_id_file`.
     pub gateway_id: String,
     pub gateway_id_file: PathBuf,
@@ -40,45 +50,89 @@ pub struct Config {
     pub last_good_after: Duration,
     /// How often the last good directory is written, at most.
     pub last_good_interval: Duration,
+    /// When a directory that nobody confirms is too old; `None`: never.
+    pub stale_after: Option<Duration>,
+    /// What becomes of shippers then.
+    pub when_stale: WhenStale,
 }
 
-/// Starts reconciling, until the stage drains.
-pub fn start(config: Config, current: Current, metrics: Arc<Metrics>, clock: Clock, tasks: &Tasks) {
-    tasks.spawn(last_good::keep(config.clone(), current.clone(), tasks.clone()));
-    tasks.spawn(age(current.clone(), Arc::clone(&metrics), tasks.clone()));
-    tasks.spawn(reconcile(config, current, metrics, clock, tasks.clone()));
+/// What becomes of shippers when the directory is too old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenStale {
+    Serve,
+    RefuseConnections,
+    Refuse,
+}
+
+/// Why a gateway cannot begin to learn.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Link(#[from] SetUpError),
+    #[error("the operating system gives no random numbers")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Starts keeping the directory, until the stage drains. Gives back the way to the control plane, if there is one.
+pub fn start(
+    config: Config,
+    current: Current,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    tasks: &Tasks,
+) -> Result<Option<Link>, StartError> {
+    let (keeper, deltas) = Keeper::new(&config, current.clone(), clock.clone());
+    tasks.spawn(keeper.keep(tasks.clone()));
+    tasks.spawn(freshness::watch(config.clone(), current.clone(), Arc::clone(&metrics), tasks.clone()));
+    if let Some(file) = config.tokens_file {
+        tasks.spawn(file::follow(file, current, metrics, tasks.clone()));
+        return Ok(None);
+    }
+    let link = Link::new(&config, getrandom::u64()?)?;
+    let replica = Replica::new(current.clone(), Arc::clone(&metrics), clock).kept_by(deltas);
+    let from = From { link: link.clone(), gateway: config.gateway_id };
+    tasks.spawn(reconcile(from, replica, current, metrics, tasks.clone()));
+    Ok(Some(link))
 }
 
 /// The shortest and longest pause between two attempts.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-async fn reconcile(config: Config, current: Current, metrics: Arc<Metrics>, clock: Clock, tasks: Tasks) {
-    let source = Source::new(&config);
-    let mut replica = Replica::new(current, Arc::clone(&metrics), clock);
+/// Where streams come from, and who asks for them.
+struct From {
+    link: Link,
+    gateway: String,
+}
+
+async fn reconcile(from: From, mut replica: Replica, current: Current, metrics: Arc<Metrics>, tasks: Tasks) {
     let mut backoff = BACKOFF.0;
     loop {
         let outcome = tokio::select! {
-            outcome = follow(&source, &mut replica) => outcome,
+            outcome = follow(&from, &mut replica) => outcome,
             () = tasks.draining() => return,
         };
         metrics.directory.control_connected.set(0);
         metrics.directory.failures.inc();
         let Outcome { error, progressed } = outcome;
-        report(&error);
+        let (address, cause) = (from.link.address(), chain(&error));
+        tracing::warn!(%address, cause, "the directory's stream ended, the last good one serves on");
+        current.set_trouble(format!("{address}: {error}"));
+        from.link.move_on();
         if progressed {
             backoff = BACKOFF.0;
         }
         tokio::select! {
-            () = tokio::time::sleep(backoff) => {}
+            () = tokio::time::sleep(jittered(backoff)) => {}
             () = tasks.draining() => return,
         }
         backoff = (backoff * 2).min(BACKOFF.1);
     }
 }
 
-fn report(error: &SourceError) {
-    let cause = std::error::Error::source(error);
-    tracing::warn!(cause, "the directory's stream ended, the last good one serves on: {error}");
+/// Something between nothing and `pause`, by chance: gateways that lost the same control plane do not come back in step.
+fn jittered(pause: Duration) -> Duration {
+    let chance = getrandom::u32().unwrap_or(u32::MAX);
+    pause.mul_f64(f64::from(chance) / f64::from(u32::MAX))
 }
 
 /// How one stream ended, and whether anything came of it.
@@ -88,10 +142,10 @@ struct Outcome {
 }
 
 /// Reads one stream until it fails, which in the end every stream does.
-async fn follow(source: &Source, replica: &mut Replica) -> Outcome {
+async fn follow(from: &From, replica: &mut Replica) -> Outcome {
     let mut progressed = false;
     let error = async {
-        let mut stream = source.open(replica.position()).await?;
+        let mut stream = source::open(&from.link, &from.gateway, replica.position()).await?;
         let silence = Duration::from_millis(3 * wire::HEARTBEAT_MS);
         loop {
             let line = tokio::time::timeout(silence, stream.next_line()).await;
@@ -107,19 +161,6 @@ async fn follow(source: &Source, replica: &mut Replica) -> Outcome {
         replica.forget_position();
     }
     Outcome { error, progressed }
-}
-
-/// Shows how long ago the control plane last confirmed the directory.
-async fn age(current: Current, metrics: Arc<Metrics>, tasks: Tasks) {
-    loop {
-        if let Some(confirmed) = current.confirmed() {
-            metrics.directory.age_seconds.set(clock::monotonic().duration_since(confirmed).as_secs() as i64);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            () = tasks.draining() => return,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::wire::{self, Message};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// What in a stream does not fit the contract. The control plane is then asked for a snapshot.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,16 @@ pub struct Replica {
     store: String,
     state: State,
     ahead: Ahead,
+    kept_by: Option<mpsc::Sender<Step>>,
+}
+
+/// A delta as it came, for whoever keeps the last good directory.
+#[derive(Debug)]
+pub struct Step {
+    pub store: String,
+    pub revision: u64,
+    /// The message's line, its newline included.
+    pub line: Box<[u8]>,
 }
 
 /// How far the control plane's clock is ahead of this machine's.
@@ -89,7 +100,12 @@ impl Replica {
     pub fn new(current: Current, metrics: Arc<Metrics>, clock: Clock) -> Self {
         let directory = Directory::default();
         let (store, ahead) = (String::new(), Ahead::default());
-        Self { current, metrics, clock, directory, store, state: State::Closed, ahead }
+        Self { current, metrics, clock, directory, store, state: State::Closed, ahead, kept_by: None }
+    }
+
+    /// Hands every delta on. One that finds no room is left out: whoever keeps them sees the gap.
+    pub fn kept_by(self, keeper: mpsc::Sender<Step>) -> Self {
+        Self { kept_by: Some(keeper), ..self }
     }
 
     /// What a new stream may leave out. Closes the one before.
@@ -118,7 +134,7 @@ impl Replica {
             State::Closed => self.greet(message),
             State::Empty => self.begin_loading(message),
             State::Loading(_) => self.load(message, line),
-            State::Following => self.follow(message),
+            State::Following => self.follow(message, line),
         }
     }
 
@@ -184,11 +200,11 @@ impl Replica {
         }
     }
 
-    fn follow(&mut self, message: Message) -> Result<(), ContractError> {
+    fn follow(&mut self, message: Message, line: &[u8]) -> Result<(), ContractError> {
         let had = self.directory.revision();
         match message {
             Message::Delta { revision, at_ms, changes, receipt } => {
-                self.step(revision, at_ms, changes)?;
+                self.step(revision, at_ms, changes, line)?;
                 if receipt {
                     self.current.ask_receipt();
                 }
@@ -204,7 +220,13 @@ impl Replica {
         }
     }
 
-    fn step(&mut self, revision: u64, at_ms: u64, changes: Vec<Change>) -> Result<(), ContractError> {
+    fn step(
+        &mut self,
+        revision: u64,
+        at_ms: u64,
+        changes: Vec<Change>,
+        line: &[u8],
+    ) -> Result<(), ContractError> {
         let had = self.directory.revision();
         if revision != had + 1 {
             return Err(ContractError::Gap { had, got: revision });
@@ -212,6 +234,9 @@ impl Replica {
         changes.into_iter().for_each(|change| self.directory.apply(change));
         self.directory.advance(revision);
         self.publish();
+        if let Some(keeper) = &self.kept_by {
+            let _ = keeper.try_send(Step { store: self.store.clone(), revision, line: line.into() });
+        }
         let took_ms = self.current.control_unix_ms(self.clock.unix_ms()).saturating_sub(at_ms);
         self.metrics.directory.propagation_seconds.observe(took_ms as f64 / 1_000.0);
         Ok(())

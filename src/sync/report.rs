@@ -6,6 +6,7 @@
 
 use super::Config;
 use super::current::Current;
+use super::link::{Link, LinkError};
 use crate::clock::{self, Clock};
 use crate::domain::token::TokenDigest;
 use crate::domain::usage::Usage;
@@ -13,12 +14,9 @@ use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
 use crate::wire::{self, Counted, HEARTBEAT_MS, REPORT_PATH, Report, ReportAnswer, USES_MAX};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::http::header;
-use hyper::{Request, StatusCode, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::{Request, StatusCode};
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
@@ -66,9 +64,10 @@ pub trait Ledger: Send + Sync + 'static {
     fn keep(&self, known: &[TokenDigest]);
 }
 
-/// Starts reporting, until the stage drains. `address` is where shippers reach this gateway.
+/// Starts reporting over `link`, until the stage drains. `address` is where shippers reach this gateway.
 pub fn start(
     config: Config,
+    link: Link,
     address: String,
     ledger: Arc<dyn Ledger>,
     current: Current,
@@ -77,7 +76,7 @@ pub fn start(
     tasks: &Tasks,
 ) {
     let reporter = Reporter {
-        post: Post::new(&config),
+        post: Post(link),
         usage_interval: config.usage_interval,
         ledger,
         gateway: config.gateway_id,
@@ -156,7 +155,9 @@ impl Reporter {
                 self.ledger.keep(&answer.known);
                 Ok(())
             }
-            Err(ReportError::Status(StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE)) => {
+            Err(ReportError::Link(LinkError::Status(
+                StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE,
+            ))) => {
                 // It would be refused for ever.
                 tracing::error!(
                     "the control plane does not understand what was counted of the use of tokens"
@@ -296,53 +297,30 @@ impl Pace {
 /// Why a report was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    #[error("its address is not a URL")]
-    Address(#[source] hyper::http::Error),
-    #[error("it cannot be reached")]
-    Unreachable(#[source] hyper_util::client::legacy::Error),
-    #[error("it did not answer in time")]
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the control plane did not answer in time")]
     Timeout,
-    #[error("it answered {0}")]
-    Status(StatusCode),
-    #[error("its answer is none")]
+    #[error("the control plane's answer is none")]
     Answer,
     #[error("a report cannot be written")]
     Unwritable(#[source] serde_json::Error),
 }
 
-/// Takes reports to the control plane.
-struct Post {
-    client: Client<HttpConnector, Full<Bytes>>,
-    config: Config,
-}
+/// Takes reports to the control plane that the stream comes from.
+struct Post(Link);
 
 impl Post {
-    fn new(config: &Config) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(ANSWER_TIMEOUT));
-        Self { client: Client::builder(TokioExecutor::new()).build(connector), config: config.clone() }
-    }
-
     async fn send(&self, report: &Report) -> Result<Bytes, ReportError> {
         let body = serde_json::to_vec(report).map_err(ReportError::Unwritable)?;
-        let mut uri = self.config.control_url.clone().into_parts();
-        uri.path_and_query = Some(hyper::http::uri::PathAndQuery::from_static(REPORT_PATH));
-        let uri = Uri::from_parts(uri).map_err(|error| ReportError::Address(error.into()))?;
-        let request = Request::post(uri)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.config.credential.expose()))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::from(body))
-            .map_err(ReportError::Address)?;
-        timeout(ANSWER_TIMEOUT, self.exchange(request)).await.unwrap_or(Err(ReportError::Timeout))
+        timeout(ANSWER_TIMEOUT, self.exchange(body.into())).await.unwrap_or(Err(ReportError::Timeout))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Bytes, ReportError> {
-        let response = self.client.request(request).await.map_err(ReportError::Unreachable)?;
-        let status = response.status();
+    async fn exchange(&self, body: Bytes) -> Result<Bytes, ReportError> {
+        let request = Request::post("/").header(header::CONTENT_TYPE, "application/json");
+        let response = self.0.ask(request, REPORT_PATH, body).await?;
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|_| ReportError::Answer)?.to_bytes();
-        if status == StatusCode::OK { Ok(body) } else { Err(ReportError::Status(status)) }
+        Ok(body.map_err(|_| ReportError::Answer)?.to_bytes())
     }
 }
 

@@ -1,18 +1,14 @@
 //! The stream of the directory as bytes: the HTTP request for it and the lines of its answer. Understands nothing of them.
 
-use super::Config;
+use super::link::{Link, LinkError};
 use super::replica::ContractError;
 use crate::wire;
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::http::header;
-use hyper::{Request, Response, StatusCode, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::{Request, Response};
 use std::io::{self, Write};
-use std::time::Duration;
 
 /// Longest line of the stream, in bytes: far more than the largest delta.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -23,20 +19,11 @@ const COMPRESSED_BYTES: usize = 16 << 10;
 /// Largest zstd window taken: 2^23 bytes.
 const WINDOW_LOG_MAX: u32 = 23;
 
-/// How long the control plane may take to begin its answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("the control plane's address is not a URL")]
-    Address(#[source] hyper::http::Error),
-    #[error("the control plane cannot be reached")]
-    Unreachable(#[source] hyper_util::client::legacy::Error),
-    #[error("the control plane did not answer in time")]
-    Timeout,
-    #[error("the control plane answered {0}")]
-    Status(StatusCode),
+    #[error(transparent)]
+    Link(#[from] LinkError),
     #[error("the stream broke")]
     Broken(#[source] hyper::Error),
     #[error("the stream cannot be decompressed")]
@@ -49,12 +36,6 @@ pub enum SourceError {
     Contract(#[from] ContractError),
 }
 
-/// Where streams come from.
-pub struct Source {
-    client: Client<HttpConnector, Empty<Bytes>>,
-    config: Config,
-}
-
 /// What a gateway already has: deltas after it are enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
@@ -62,45 +43,21 @@ pub struct Position {
     pub revision: u64,
 }
 
-impl Source {
-    pub fn new(config: &Config) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(ANSWER_TIMEOUT));
-        Self { client: Client::builder(TokioExecutor::new()).build(connector), config: config.clone() }
-    }
+/// Asks, in the name of `gateway`, for everything after `position`, or for everything.
+pub async fn open(link: &Link, gateway: &str, position: Option<Position>) -> Result<Stream, SourceError> {
+    let path = path(gateway, position);
+    let request = Request::get("/").header(header::ACCEPT_ENCODING, "zstd");
+    let response = link.ask(request, &path, Bytes::new()).await?;
+    Stream::of(response).map_err(SourceError::Corrupt)
+}
 
-    /// Who asks, and for what.
-    fn query(&self, position: Option<Position>) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("gateway", &self.config.gateway_id);
-        if let Some(Position { store, revision }) = position {
-            query.append_pair("store", &store).append_pair("after", &revision.to_string());
-        }
-        query.finish()
+fn path(gateway: &str, position: Option<Position>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("gateway", gateway);
+    if let Some(Position { store, revision }) = position {
+        query.append_pair("store", &store).append_pair("after", &revision.to_string());
     }
-
-    /// Asks for everything after `position`, or for everything.
-    pub async fn open(&self, position: Option<Position>) -> Result<Stream, SourceError> {
-        let path = format!("{}?{}", wire::DIRECTORY_PATH, self.query(position));
-        let mut uri = self.config.control_url.clone().into_parts();
-        uri.path_and_query =
-            Some(path.parse().map_err(|error| SourceError::Address(hyper::http::Error::from(error)))?);
-        let uri = Uri::from_parts(uri).map_err(|error| SourceError::Address(error.into()))?;
-        let request = Request::get(uri)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.config.credential.expose()))
-            .header(header::ACCEPT_ENCODING, "zstd")
-            .body(Empty::new())
-            .map_err(SourceError::Address)?;
-        let response = tokio::time::timeout(ANSWER_TIMEOUT, self.client.request(request))
-            .await
-            .map_err(|_| SourceError::Timeout)?
-            .map_err(SourceError::Unreachable)?;
-        match response.status() {
-            StatusCode::OK => Stream::of(response).map_err(SourceError::Corrupt),
-            status => Err(SourceError::Status(status)),
-        }
-    }
+    format!("{}?{}", wire::DIRECTORY_PATH, query.finish())
 }
 
 /// An open stream.

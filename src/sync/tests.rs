@@ -5,6 +5,23 @@ use crate::domain::directory::{Change, OutOfOrder};
 use crate::domain::token::TokenDigest;
 use crate::wire::Message;
 
+pub(super) fn config() -> Config {
+    Config {
+        control_urls: Vec::new(),
+        tokens_file: None,
+        credential: GatewayCredential::from_entropy(&[0; 32]),
+        gateway_id: "a gateway".to_owned(),
+        gateway_id_file: PathBuf::new(),
+        usage_interval: Duration::from_secs(10),
+        ca_file: PathBuf::new(),
+        last_good_file: PathBuf::new(),
+        last_good_after: Duration::ZERO,
+        last_good_interval: Duration::ZERO,
+        stale_after: None,
+        when_stale: WhenStale::Serve,
+    }
+}
+
 fn digest(n: u32) -> TokenDigest {
     TokenDigest::of(&n.to_string())
 }

@@ -12,6 +12,7 @@ mod harness;
 mod bulk;
 mod crash;
 mod load;
+mod planes;
 mod program;
 mod protocols;
 mod reload;

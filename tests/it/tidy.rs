@@ -17,10 +17,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("store", &["domain", "clock"]),
     ("journal", &["domain", "metrics", "shutdown", "clock", "telemetry"]),
     ("logs", &["domain", "metrics", "shutdown", "clock", "telemetry", "journal"]),
-    ("sync", &["domain", "wire", "metrics", "shutdown", "clock"]),
-    ("gateway", &["domain", "journal", "sync", "metrics", "shutdown", "clock", "telemetry"]),
-    ("control", &["domain", "wire", "store", "serve", "metrics", "shutdown", "clock", "telemetry"]),
-    ("serve", &["shutdown"]),
+    ("sync", &["domain", "wire", "metrics", "shutdown", "clock", "telemetry"]),
+    ("tls", &["shutdown", "clock"]),
+    ("gateway", &["domain", "journal", "sync", "tls", "metrics", "shutdown", "clock", "telemetry"]),
+    ("control", &["domain", "wire", "store", "serve", "tls", "metrics", "shutdown", "clock", "telemetry"]),
+    ("serve", &["shutdown", "tls"]),
     ("ops", &["metrics", "shutdown", "serve"]),
     ("client", &["domain"]),
     ("load", &["domain", "shutdown", "clock"]),
@@ -30,7 +31,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
 const ASSEMBLERS: &[&str] = &["main", "program", "greeting", "config"];
 
 /// What `config` may name of a module: the types its values end up in.
-const CONFIG_TYPES: &[&str] = &["Config", "Bootstrap", "Format", "Key", "Location", "OnCorruption"];
+const CONFIG_TYPES: &[&str] =
+    &["Config", "Bootstrap", "Format", "Key", "Location", "OnCorruption", "WhenStale"];
 
 /// What has one owner: the name in code, and the only places that may say it.
 const OWNERS: &[(&str, &[&str])] = &[

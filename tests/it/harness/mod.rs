@@ -3,6 +3,7 @@
 //! [`Gate::finish`] stops it in order and compares what was acknowledged with what is stored.
 
 pub mod http;
+pub mod node;
 pub mod postgres;
 
 use http::{Answer, Request};

@@ -1,12 +1,12 @@
-//! TLS 1.2 and 1.3 for the listener, with a certificate that is read again when its files change.
+//! TLS 1.2 and 1.3 for whoever listens, with a certificate that is read again when its files change.
 //!
 //! New files are checked as a pair before they replace the old ones; a pair that does not fit is reported and the old one
 //! serves on. Files are looked at by time and size at an interval: that sees replaced files, renamed ones and the symbolic
 //! links of Kubernetes alike.
 
 use crate::clock;
-use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
+use prometheus::IntGauge;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -26,6 +26,8 @@ pub struct Config {
     /// PEM: the certificate's private key.
     pub private_key: PathBuf,
     pub reload_interval: Duration,
+    /// What is spoken inside, by ALPN names, the preferred one first.
+    pub protocols: &'static [&'static str],
 }
 
 /// Why a certificate cannot be served. Names files, never what is in them.
@@ -42,10 +44,10 @@ pub enum TlsError {
 /// The configuration that new connections are served with; it changes when the files do.
 pub type Current = watch::Receiver<Arc<ServerConfig>>;
 
-/// Loads the certificate and keeps it fresh until the stage drains.
-pub fn start(config: Config, metrics: Arc<Metrics>, tasks: &Tasks) -> Result<Current, TlsError> {
+/// Loads the certificate and keeps it fresh until the stage drains. `expiry` shows when it expires, Unix time.
+pub fn start(config: Config, expiry: IntGauge, tasks: &Tasks) -> Result<Current, TlsError> {
     let mut seen = Stamp::of(&config);
-    let (sender, current) = watch::channel(load(&config, &metrics)?);
+    let (sender, current) = watch::channel(load(&config, &expiry)?);
     let draining = tasks.clone();
     tasks.spawn(async move {
         let mut interval = tokio::time::interval_at(
@@ -62,7 +64,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>, tasks: &Tasks) -> Result<Cur
                 continue;
             }
             seen = stamp;
-            match load(&config, &metrics) {
+            match load(&config, &expiry) {
                 Ok(fresh) => {
                     sender.send_replace(fresh);
                     tracing::info!("the TLS certificate was replaced");
@@ -96,9 +98,9 @@ pub fn check(config: &Config) -> Result<(), TlsError> {
     read(config).map(drop)
 }
 
-fn load(config: &Config, metrics: &Metrics) -> Result<Arc<ServerConfig>, TlsError> {
+fn load(config: &Config, gauge: &IntGauge) -> Result<Arc<ServerConfig>, TlsError> {
     let (server, expiry) = read(config)?;
-    metrics.gateway.certificate_expiry_seconds.set(expiry.unwrap_or(0));
+    gauge.set(expiry.unwrap_or(0));
     Ok(server)
 }
 
@@ -122,7 +124,7 @@ fn read(config: &Config) -> Result<(Arc<ServerConfig>, Option<i64>), TlsError> {
             private_key: config.private_key.clone(),
             source,
         })?;
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    server.alpn_protocols = config.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok((Arc::new(server), expiry))
 }
 

@@ -1,0 +1,189 @@
+//! The two planes as the program starts and stops them, together or apart.
+
+use super::health::Health;
+use anyhow::Context;
+use shipgate::clock::Clock;
+use shipgate::config::Config;
+use shipgate::control::first_start::{FirstStart, bootstrap};
+use shipgate::gateway::Gate;
+use shipgate::gateway::listener::{self, Listener};
+use shipgate::journal::Journal;
+use shipgate::journal::disk::OsDisk;
+use shipgate::logs::Logs;
+use shipgate::metrics::Metrics;
+use shipgate::shutdown::Shutdown;
+use shipgate::store::Store;
+use shipgate::sync::current::Current;
+use shipgate::sync::report;
+use shipgate::{control, sync};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For each stage but ingest, whose deadline is a setting.
+pub const STAGE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What every part of the program is given.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    pub health: Arc<Health>,
+}
+
+/// The store and the API.
+pub struct ControlPlane {
+    store: Store,
+    stage: Shutdown,
+    pub addresses: control::Addresses,
+}
+
+impl ControlPlane {
+    pub async fn start(config: &control::Config, around: &Surroundings) -> anyhow::Result<Self> {
+        let stage = Shutdown::new();
+        let store =
+            control::open_store(config, around.clock.clone()).await.context("cannot open the store")?;
+        let addresses = control::start(config, store.clone(), Arc::clone(&around.metrics), stage.tasks())
+            .await
+            .context("cannot start the control plane")?;
+        let _ = around.health.store.set(control::watch_store(store.clone(), &stage.tasks()));
+        Ok(Self { store, stage, addresses })
+    }
+
+    /// Makes the first account of an empty store.
+    pub async fn bootstrap(&self, config: &Config) -> anyhow::Result<Option<FirstStart>> {
+        bootstrap(&self.store, config.bootstrap.clone()).await.context("cannot make the first account")
+    }
+
+    pub async fn stop(self) {
+        drain("the API", self.stage, STAGE_DEADLINE).await;
+        self.store.close().await;
+    }
+}
+
+/// Ingest's ports, taken and not served yet.
+pub struct Ingest {
+    listener: Listener,
+    stage: Shutdown,
+}
+
+impl Ingest {
+    pub fn bind(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
+        let stage = Shutdown::new();
+        let listener =
+            Listener::bind(&config.gateway, metrics, &stage.tasks()).context("cannot serve ingest")?;
+        Ok(Self { listener, stage })
+    }
+
+    pub fn addresses(&self) -> listener::Addresses {
+        self.listener.addresses()
+    }
+}
+
+/// Journal and logs, opened: what a crash left in the journal is in the logs.
+pub struct Storage {
+    journal: Journal,
+    logs: Logs,
+}
+
+impl Storage {
+    pub async fn open(config: &Config, around: &Surroundings) -> anyhow::Result<Self> {
+        let (logs, journal, metrics, clock) =
+            (config.logs.clone(), config.journal.clone(), Arc::clone(&around.metrics), around.clock.clone());
+        let accounts = around.health.directory.clone();
+        let retention = Arc::new(move |account| Some(accounts.account(account)?.retention));
+        let open = move || Logs::open(logs, journal, Arc::new(OsDisk), retention, metrics, clock);
+        let (journal, logs) =
+            tokio::task::spawn_blocking(open).await?.context("cannot open the journal and the logs")?;
+        let _ = around.health.storage.set((journal.clone(), logs.health()));
+        Ok(Self { journal, logs })
+    }
+
+    async fn close(self) -> anyhow::Result<()> {
+        let Self { journal, logs } = self;
+        let close = move || {
+            journal.close();
+            logs.close()
+        };
+        tokio::task::spawn_blocking(close).await?.context("the logs were not closed in order")
+    }
+}
+
+/// Ingest, and what keeps its directory.
+pub struct GatewayPlane {
+    drain_timeout: Duration,
+    sync: Shutdown,
+    listener: Shutdown,
+    storage: Storage,
+}
+
+impl GatewayPlane {
+    /// Begins to learn of tokens, and then to serve.
+    pub async fn start(
+        config: &Config,
+        ingest: Ingest,
+        storage: Storage,
+        around: &Surroundings,
+    ) -> anyhow::Result<Self> {
+        let Surroundings { metrics, clock, health } = around.clone();
+        let current: Current = health.directory.clone();
+        let sync = Shutdown::new();
+        let learning = named(config.sync.clone())?;
+        let link = sync::start(
+            learning.clone(),
+            current.clone(),
+            Arc::clone(&metrics),
+            clock.clone(),
+            &sync.tasks(),
+        )
+        .context("cannot learn of tokens")?;
+        // Who posts the moment the port opens should not meet a gateway without tokens.
+        let mut revisions = current.revisions();
+        let _ = tokio::time::timeout(STAGE_DEADLINE, revisions.wait_for(Option::is_some)).await;
+        let Ingest { listener, stage } = ingest;
+        let gate = Arc::new(Gate::new(
+            config.gateway.clone(),
+            current.clone(),
+            storage.journal.clone(),
+            Arc::clone(&metrics),
+            clock.clone(),
+        ));
+        if let Some(link) = link {
+            let (address, uses) = (listener.addresses().http.to_string(), Arc::clone(&gate.uses));
+            report::start(learning, link, address, uses, current, metrics, &clock, &sync.tasks());
+        }
+        listener.serve(gate, &stage.tasks());
+        Ok(Self { drain_timeout: config.gateway.drain_timeout, sync, listener: stage, storage })
+    }
+
+    /// Ends ingest and learning. What is acknowledged goes into the logs when the storage that is left is closed.
+    pub async fn stop(self) -> Closing {
+        drain("ingest", self.listener, self.drain_timeout + STAGE_DEADLINE).await;
+        drain("the directory's stream", self.sync, STAGE_DEADLINE).await;
+        Closing(self.storage)
+    }
+}
+
+/// `config` with the name that this gateway goes by.
+fn named(mut config: sync::Config) -> anyhow::Result<sync::Config> {
+    let file = &config.gateway_id_file;
+    config.gateway_id = report::gateway_id(&config.gateway_id, file)
+        .with_context(|| format!("cannot keep this gateway's name in {}", file.display()))?;
+    Ok(config)
+}
+
+/// A gateway that serves nobody any more.
+pub struct Closing(Storage);
+
+impl Closing {
+    /// Brings everything acknowledged into its account's log.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.0.close().await
+    }
+}
+
+/// Ends a stage. What does not end in time is said.
+async fn drain(name: &str, stage: Shutdown, deadline: Duration) {
+    if let Err(error) = stage.drain(deadline).await {
+        tracing::warn!("stopping {name}: {error}");
+    }
+}
