@@ -1,7 +1,9 @@
 //! Many admins at once.
 
 use super::*;
+use sqlx::Executor;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Replays every revision from nothing: at each of them every account must obey its limits.
 pub(super) fn replay(deltas: &[Delta], enabled_max: usize) -> BTreeMap<AccountId, BTreeSet<TokenDigest>> {
@@ -86,4 +88,38 @@ pub(super) async fn act(store: Store, account: AccountId, admin: u64, max: u32) 
             Err(fault) => panic!("{fault:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_writer_that_gives_up_takes_nothing_from_those_who_share_its_commit() {
+    let f = Fixture::new(Plan::Pro).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..64u64 {
+        let (store, account) = (f.store.clone(), f.account);
+        writers.spawn(async move {
+            let name = writer.to_string();
+            let by = By::default();
+            let create = store.create_token(account, &name, false, secret(writer + 100), &by);
+            // Every other one is gone after a while that is sometimes too short, as a client may be.
+            let patience = if writer % 2 == 0 { 60_000_000 } else { writer * 150 };
+            match tokio::time::timeout(Duration::from_micros(patience), create).await {
+                Ok(created) => Some(created.unwrap().id),
+                Err(_) => None,
+            }
+        });
+    }
+    let acknowledged: BTreeSet<_> = writers.join_all().await.into_iter().flatten().collect();
+    assert!(acknowledged.len() >= 32);
+    // Nobody holds the database: another process writes at once.
+    let mut other = Database::at(&f.options.location).unwrap().connect().await.unwrap();
+    let at_once = match f.options.location {
+        Location::Sqlite(_) => "PRAGMA busy_timeout = 0",
+        Location::Postgres(_) => "SET lock_timeout = 1",
+    };
+    other.execute(at_once).await.unwrap();
+    other.execute("UPDATE store SET writes = writes + 1").await.unwrap();
+    let all = TokenSearch { limit: 1_000, ..TokenSearch::default() };
+    let stored = f.store.search_tokens(f.account, &all).await.unwrap().tokens;
+    let stored: BTreeSet<_> = stored.iter().map(|token| token.id).collect();
+    assert!(stored.is_superset(&acknowledged));
 }
