@@ -8,9 +8,10 @@
 //! until it reports again, says that it stops, is forgotten by an admin, or has been silent for a day.
 
 use super::write::Write;
-use super::{By, Store, StoreError, number, number_or_none};
+use super::{By, Inner, Store, StoreError, number, number_or_none};
 use crate::clock::monotonic;
 use crate::domain::account::AccountId;
+use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 use std::collections::HashMap;
@@ -30,7 +31,7 @@ const GATEWAYS_MAX: usize = 10_000;
 const ROWS_AT_ONCE: usize = 100;
 
 /// A gateway, as it last reported itself.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gateway {
     pub id: String,
     /// The process: another one each time it starts.
@@ -104,6 +105,14 @@ impl Enforcement {
     }
 }
 
+/// What replicas tell each other of gateways.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum News {
+    Reported(Gateway),
+    Forgotten(String),
+}
+
 /// The gateways known here.
 pub(super) struct Gateways {
     known: Mutex<HashMap<String, Known>>,
@@ -121,12 +130,38 @@ struct Known {
 impl Gateways {
     pub(super) async fn load(readers: &AnyPool) -> Result<Self, sqlx::Error> {
         let rows = sqlx::query("SELECT * FROM gateways").fetch_all(readers).await?;
-        let since = monotonic();
+        let this = Self { known: Mutex::default(), reports: watch::Sender::new(0) };
         // A row that cannot be read is a gateway that reports again.
-        let gateways = rows.iter().filter_map(|row| gateway_of(row).ok());
-        let known =
-            gateways.map(|gateway| (gateway.id.clone(), Known { gateway, since, unsaved: false })).collect();
-        Ok(Self { known: Mutex::new(known), reports: watch::Sender::new(0) })
+        rows.iter()
+            .filter_map(|row| gateway_of(row).ok())
+            .for_each(|gateway| drop(this.hear(gateway, false)));
+        Ok(this)
+    }
+
+    /// Takes over what other replicas wrote down while this one did not hear them.
+    pub(super) async fn catch_up(&self, readers: &AnyPool) -> Result<(), sqlx::Error> {
+        for (id, written) in std::mem::take(&mut *Self::load(readers).await?.known()) {
+            let seen_ms = self.known().get(&id).map(|known| known.gateway.seen_ms);
+            if seen_ms.is_none_or(|seen_ms| seen_ms < written.gateway.seen_ms) {
+                let _ = self.hear(written.gateway, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what another replica was told.
+    pub(super) fn overhear(&self, news: &str) {
+        match serde_json::from_str(news) {
+            // There is no room for it here, as there is none there.
+            Ok(News::Reported(gateway)) => drop(self.hear(gateway, false)),
+            Ok(News::Forgotten(id)) => self.forget(&id),
+            Err(error) => tracing::warn!("another replica's news of a gateway cannot be read: {error}"),
+        }
+    }
+
+    fn forget(&self, id: &str) {
+        self.known().remove(id);
+        self.reports.send_modify(|reports| *reports += 1);
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
@@ -135,14 +170,14 @@ impl Gateways {
     }
 
     /// Takes over what a gateway says, unless it said something newer before. Says whether it came or left.
-    fn hear(&self, gateway: Gateway) -> Result<bool, ReportError> {
+    fn hear(&self, gateway: Gateway, unsaved: bool) -> Result<bool, ReportError> {
         let mut known = self.known();
         let news = match known.get_mut(&gateway.id) {
-            Some(before) => before.follow(gateway),
+            Some(before) => before.follow(gateway, unsaved),
             None => {
                 make_room(&mut known, gateway.seen_ms)?;
                 let since = monotonic();
-                known.insert(gateway.id.clone(), Known { gateway, since, unsaved: true });
+                known.insert(gateway.id.clone(), Known { gateway, since, unsaved });
                 true
             }
         };
@@ -170,7 +205,7 @@ impl Gateways {
 }
 
 impl Known {
-    fn follow(&mut self, mut gateway: Gateway) -> bool {
+    fn follow(&mut self, mut gateway: Gateway, unsaved: bool) -> bool {
         let before = &self.gateway;
         let same = before.instance == gateway.instance;
         if same && gateway.number <= before.number {
@@ -182,7 +217,7 @@ impl Known {
         }
         gateway.first_seen_ms = before.first_seen_ms;
         self.gateway = gateway;
-        self.unsaved = true;
+        self.unsaved = unsaved;
         news
     }
 }
@@ -208,8 +243,7 @@ impl Store {
         if gateway.store == self.0.id && gateway.revision > *self.0.latest.borrow() {
             gateway.revision = 0;
         }
-        let news = self.0.gateways.hear(gateway)?;
-        if news { Ok(self.save_gateways().await?) } else { Ok(()) }
+        self.spread(gateway).await
     }
 
     /// Notes that a gateway begins to follow the directory: from now on it must confirm what changes.
@@ -230,10 +264,17 @@ impl Store {
                     seen_ms: now_ms,
                     ..known.unwrap_or_else(stranger)
                 };
-                self.0.gateways.hear(gateway)?;
-                Ok(self.save_gateways().await?)
+                self.spread(gateway).await
             }
         }
+    }
+
+    /// Takes a gateway's words, tells the other replicas, and writes down that it came or left.
+    async fn spread(&self, gateway: Gateway) -> Result<(), ReportError> {
+        let news = News::Reported(gateway.clone());
+        let came_or_left = self.0.gateways.hear(gateway, true)?;
+        self.0.tell(&news).await.map_err(StoreError::from)?;
+        if came_or_left { Ok(self.save_gateways().await?) } else { Ok(()) }
     }
 
     /// The last revision of the directory.
@@ -294,8 +335,8 @@ impl Store {
         let was = serde_json::json!({ "address": gateway.address, "revision": gateway.revision });
         write.audit(account, "gateway.forget", format!("gateway:{id}"), Some(was), None).await?;
         write.commit().await?;
-        self.0.gateways.known().remove(id);
-        self.0.gateways.reports.send_modify(|reports| *reports += 1);
+        self.0.gateways.forget(id);
+        self.0.tell(&News::Forgotten(id.to_owned())).await?;
         Ok(gateway)
     }
 
@@ -329,6 +370,18 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+impl Inner {
+    async fn tell(&self, news: &News) -> Result<(), sqlx::Error> {
+        if self.listening.is_none() {
+            return Ok(());
+        }
+        // Of types whose keys are texts: it is always JSON.
+        let news = serde_json::to_string(news).unwrap_or_default();
+        let mut connection = self.readers.acquire().await?;
+        self.notify(&mut connection, &news).await
     }
 }
 

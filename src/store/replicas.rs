@@ -63,16 +63,12 @@ impl Inner {
         });
     }
 
-    /// Tells every replica of `revision` when `connection`'s transaction commits.
-    pub(super) async fn notify(
-        &self,
-        connection: &mut AnyConnection,
-        revision: u64,
-    ) -> Result<(), sqlx::Error> {
+    /// Tells every replica something, when `connection`'s transaction commits: a revision, or news of a gateway.
+    pub(super) async fn notify(&self, connection: &mut AnyConnection, told: &str) -> Result<(), sqlx::Error> {
         if self.listening.is_some() {
             sqlx::query("SELECT pg_notify($1, $2)")
                 .bind(self.channel())
-                .bind(revision.to_string())
+                .bind(told)
                 .execute(connection)
                 .await?;
         }
@@ -98,6 +94,7 @@ impl Inner {
         let revision = look(&mut listener).await?;
         // Somebody may have looked while nobody listened: all look again.
         self.latest.send_modify(|latest| *latest = revision.max(*latest));
+        self.gateways.catch_up(&self.readers).await?;
         Ok(listener)
     }
 
@@ -105,7 +102,10 @@ impl Inner {
     async fn hear(&self, mut listener: PgListener) -> Result<Infallible, sqlx::Error> {
         loop {
             match timeout(LOOK_INTERVAL, listener.try_recv()).await {
-                Ok(Ok(Some(told))) => self.announce(told.payload().parse().unwrap_or(0)),
+                Ok(Ok(Some(told))) => match told.payload().parse() {
+                    Ok(revision) => self.announce(revision),
+                    Err(_) => self.gateways.overhear(told.payload()),
+                },
                 Ok(Ok(None)) => return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
                 Ok(Err(fault)) => return Err(fault),
                 Err(_) => self.announce(look(&mut listener).await?),

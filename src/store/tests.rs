@@ -3,9 +3,11 @@
 
 mod directory;
 mod files;
+mod gateways;
 mod parallel;
 mod postgres;
 mod reopened;
+mod usage;
 
 use super::accounts::{AccountSettings, AccountUpdate, FirstSecrets};
 use super::directory::Delta;

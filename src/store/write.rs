@@ -135,7 +135,7 @@ impl<'a> Write<'a> {
             .bind(revision.saturating_sub(kept))
             .execute(&mut *self.tx)
             .await?;
-        self.inner.notify(&mut self.tx, self.revision).await?;
+        self.inner.notify(&mut self.tx, &self.revision.to_string()).await?;
         Ok(())
     }
 }
