@@ -30,6 +30,8 @@ RUN groupadd --system --gid 10001 shipgate \
     && useradd --system --uid 10001 --gid shipgate --home-dir /data --no-create-home shipgate \
     && install --directory --owner shipgate --group shipgate --mode 0750 /data
 COPY --from=build /src/target/release/shipgate /usr/local/bin/shipgate
+# The authorities that a gateway knows control planes by, unless it is told of a private one.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 
 # In a container the planes are reached from outside of it; what is published is for whoever runs it to say. Metrics and
 # health are asked from within.
@@ -40,8 +42,9 @@ ENV SHIPGATE__DATA_DIR=/data \
 USER 10001:10001
 WORKDIR /data
 VOLUME ["/data"]
-# Ingest, ingest over TLS, the control plane's API, metrics and health.
-EXPOSE 8070 8071 8072 8073
+# Ingest, ingest over TLS, the control plane's API, metrics and health, the API over TLS. `docker run shipgate control` and
+# `docker run shipgate gateway` run one plane alone.
+EXPOSE 8070 8071 8072 8073 8074
 # SIGTERM drains: requests are finished and everything is on disk before it exits.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["shipgate", "healthcheck"]

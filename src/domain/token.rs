@@ -6,6 +6,8 @@ use std::fmt;
 
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Why a text cannot be a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a token has 16 to 128 characters out of A-Z a-z 0-9 _ -")]
@@ -33,11 +35,8 @@ impl TokenDigest {
 
     /// 64 lower-case hexadecimal digits.
     pub fn to_hex(self) -> String {
-        use fmt::Write;
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        self.0.iter().flat_map(digits).map(char::from).collect()
     }
 
     /// Reads what [`Self::to_hex`] wrote; `None` for anything else.

@@ -9,7 +9,7 @@
 use super::Config;
 use super::current::Current;
 use super::replica::{Replica, Step};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::domain::directory::Directory;
 use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
@@ -19,7 +19,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// How often the file's first line is rewritten while the directory is being confirmed.
@@ -40,6 +40,8 @@ pub struct Keeper {
     clock: Clock,
     steps: mpsc::Receiver<Step>,
     kept: Option<Kept>,
+    /// When all of it may be written again.
+    not_before: Option<Instant>,
 }
 
 /// What the file holds.
@@ -51,13 +53,20 @@ struct Kept {
     steps_bytes: u64,
 }
 
+impl Kept {
+    /// Whether it is time to write the file anew.
+    fn is_long(&self) -> bool {
+        self.steps_bytes > (self.snapshot_bytes / 2).max(STEPS_BYTES_MIN)
+    }
+}
+
 impl Keeper {
     /// The keeper, and where it takes deltas from.
     pub fn new(config: &Config, current: Current, clock: Clock) -> (Self, mpsc::Sender<Step>) {
         let (sender, steps) = mpsc::channel(STEPS_MAX);
         let (file, after, interval) =
             (config.last_good_file.clone(), config.last_good_after, config.last_good_interval);
-        (Self { file, after, interval, current, clock, steps, kept: None }, sender)
+        (Self { file, after, interval, current, clock, steps, kept: None, not_before: None }, sender)
     }
 
     /// Serves the file if the control plane is late, then keeps the file equal to what is in force.
@@ -70,14 +79,18 @@ impl Keeper {
         }
         loop {
             revisions.mark_unchanged();
+            let is_last = tasks.is_draining();
             if let Err(error) = self.write_down().await {
                 self.kept = None;
                 tracing::warn!("the last good directory could not be kept: {error}");
             }
+            if is_last {
+                return;
+            }
             tokio::select! {
                 _ = revisions.changed() => {}
                 () = tokio::time::sleep(CONFIRM_INTERVAL) => {}
-                () = tasks.draining() => return,
+                () = tasks.draining() => {}
             }
         }
     }
@@ -104,7 +117,7 @@ impl Keeper {
         }
     }
 
-    /// Brings the file up to what is in force: by the deltas since, or by all of it.
+    /// Brings the file up to what is in force: by the deltas since, or by all of it, which is done more rarely.
     async fn write_down(&mut self) -> io::Result<()> {
         let mut steps = Vec::new();
         while let Ok(step) = self.steps.try_recv() {
@@ -115,24 +128,25 @@ impl Keeper {
         };
         let (file, store) = (self.file.clone(), self.current.store());
         let confirmed = Confirmed::now(&self.current, &self.clock);
-        let kept = self.kept.take();
-        let began = crate::clock::monotonic();
-        let (kept, is_whole) = tokio::task::spawn_blocking(move || {
-            let kept = match kept {
+        let (kept, began) = (self.kept.take(), clock::monotonic());
+        let may_write = self.not_before.is_none_or(|time| time <= began);
+        let (kept, is_new) = tokio::task::spawn_blocking(move || {
+            let mut kept = match kept {
                 Some(kept) => append(&file, confirmed, kept, &steps)?,
                 None => None,
             };
-            match kept.filter(|kept| kept.store == store && kept.revision >= directory.revision()) {
-                Some(kept) => Ok::<_, io::Error>((kept, false)),
-                None => Ok((write(&file, confirmed, &directory, &store)?, true)),
+            kept.take_if(|kept| kept.store != store || kept.revision < directory.revision());
+            if may_write && kept.as_ref().is_none_or(Kept::is_long) {
+                return Ok::<_, io::Error>((Some(write(&file, confirmed, &directory, &store)?), true));
             }
+            Ok((kept, false))
         })
         .await
         .map_err(io::Error::other)??;
-        self.kept = Some(kept);
-        if is_whole {
+        self.kept = kept;
+        if is_new {
             // What costs much is done rarely.
-            tokio::time::sleep(self.interval.max(began.elapsed() * 10)).await;
+            self.not_before = Some(clock::monotonic() + self.interval.max(began.elapsed() * 10));
         }
         Ok(())
     }
@@ -233,8 +247,7 @@ fn append(file: &Path, confirmed: Confirmed, mut kept: Kept, steps: &[Step]) -> 
         kept.steps_bytes += text.len() as u64;
     }
     OpenOptions::new().write(true).open(file)?.write_all_at(confirmed.line().as_bytes(), 0)?;
-    let is_long = kept.steps_bytes > (kept.snapshot_bytes / 2).max(STEPS_BYTES_MIN);
-    Ok(Some(kept).filter(|_| !is_long))
+    Ok(Some(kept))
 }
 
 /// What the file gave back.

@@ -135,7 +135,7 @@ fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(f64::from(chance) / f64::from(u32::MAX))
 }
 
-/// How one stream ended, and whether anything came of it.
+/// How one stream ended, and whether more came of it than a greeting.
 struct Outcome {
     error: SourceError,
     progressed: bool,
@@ -143,7 +143,7 @@ struct Outcome {
 
 /// Reads one stream until it fails, which in the end every stream does.
 async fn follow(from: &From, replica: &mut Replica) -> Outcome {
-    let mut progressed = false;
+    let mut lines: u64 = 0;
     let error = async {
         let mut stream = source::open(&from.link, &from.gateway, replica.position()).await?;
         let silence = Duration::from_millis(3 * wire::HEARTBEAT_MS);
@@ -151,7 +151,7 @@ async fn follow(from: &From, replica: &mut Replica) -> Outcome {
             let line = tokio::time::timeout(silence, stream.next_line()).await;
             let line = line.map_err(|_| SourceError::Silent)??;
             replica.take(&line)?;
-            progressed = true;
+            lines += 1;
         }
     };
     let error: Result<std::convert::Infallible, SourceError> = error.await;
@@ -160,7 +160,7 @@ async fn follow(from: &From, replica: &mut Replica) -> Outcome {
         // What this replica holds may be what does not fit: begin with a snapshot.
         replica.forget_position();
     }
-    Outcome { error, progressed }
+    Outcome { error, progressed: lines > 1 }
 }
 
 #[cfg(test)]

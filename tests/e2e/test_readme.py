@@ -1,8 +1,8 @@
 """The commands of README.md, run in their order in an empty folder.
 
-Run are the blocks marked `sh`; those marked `sh no-run` are only shown. Three things differ from what a reader does:
+Run are the blocks marked `sh`; those marked `sh no-run` are only shown. Four things differ from what a reader does:
 the debug binary stands in for `cargo run --release`, whose build would take minutes; ports are free ones, put in the place
-of the defaults; and where the reader is to paste a printed token, written as `…`, it is pasted.
+of the defaults; scripts of the project are found from that folder; and where the reader is to paste a printed token, written as `…`, it is pasted.
 """
 
 import re
@@ -20,6 +20,7 @@ SETUP = f"""
 set -euo pipefail
 cargo() {{ [ "$1 $2 ${{3:-}}" = "run --release --" ] && shift 3 && {BINARY} "$@"; }}
 curl() {{ command curl --fail-with-body --max-time 10 "$@"; }}
+config/try-two-planes() {{ SHIPGATE={BINARY} {ROOT}/config/try-two-planes "$@"; }}
 set -v
 """
 
@@ -68,7 +69,7 @@ class Readme(unittest.TestCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=240,
         )
         self.assertEqual(done.returncode, 0, done.stdout)
 
