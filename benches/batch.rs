@@ -19,8 +19,8 @@ fn permit() -> Permit {
         rate_bytes_max: None,
         retention,
     }));
-    directory.apply(Change::Token { digest, token: TokenId(1), account });
-    directory.admit(&digest).expect("enabled")
+    directory.apply(Change::Token { digest, token: TokenId(1), account, terms: None });
+    directory.admit(&digest, || 0).expect("enabled")
 }
 
 /// Realistic lines of several shapes.

@@ -315,7 +315,7 @@ async fn take(line: Arc<Line>, request: Request<Incoming>) -> hyper::Result<Resp
     let (head, body) = request.into_parts();
     let admitted = (line.stage >= Stage::Admit).then(|| {
         let credentials = Credentials::of(&head);
-        let permit = line.current.admit(&credentials.token.unwrap()).unwrap().unwrap();
+        let permit = line.current.admit(&credentials.token.unwrap(), || 0).unwrap().unwrap();
         (permit, credentials.default_type)
     });
     let body = body.collect().await?.to_bytes();

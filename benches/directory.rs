@@ -8,6 +8,7 @@
 )]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use shipgate::clock::Clock;
 use shipgate::domain::account::{AccountGrant, AccountId, Retention, TokenId};
 use shipgate::domain::directory::{Change, Directory};
 use shipgate::domain::token::TokenDigest;
@@ -29,6 +30,7 @@ fn token(n: u32) -> Change {
         digest: TokenDigest::of(&text(n)),
         token: TokenId(n),
         account: AccountId(n / TOKENS_PER_ACCOUNT),
+        terms: None,
     }
 }
 
@@ -41,6 +43,11 @@ fn directory(tokens: u32) -> Directory {
     }
     (0..tokens).for_each(|n| directory.apply(token(n)));
     directory
+}
+
+/// Asked only about tokens with terms.
+fn now() -> u64 {
+    Clock::system().unix_ms()
 }
 
 /// Tokens as clients send them, in an order that caches cannot guess.
@@ -57,18 +64,18 @@ fn admit(c: &mut Criterion) {
         let digests: Vec<_> = asked.iter().map(|text| TokenDigest::of(text)).collect();
         group.bench_function(BenchmarkId::new("digest given", tokens), |b| {
             let mut digests = digests.iter().cycle();
-            b.iter(|| current.admit(black_box(digests.next().unwrap())));
+            b.iter(|| current.admit(black_box(digests.next().unwrap()), now));
         });
         group.bench_function(BenchmarkId::new("with digest", tokens), |b| {
             let mut asked = asked.iter().cycle();
-            b.iter(|| current.admit(&TokenDigest::of(black_box(asked.next().unwrap()))));
+            b.iter(|| current.admit(&TokenDigest::of(black_box(asked.next().unwrap())), now));
         });
         group.bench_function(BenchmarkId::new("during 10,000 changes a second", tokens), |b| {
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 scope.spawn(|| churn(&current, tokens, &done));
                 let mut asked = asked.iter().cycle();
-                b.iter(|| current.admit(&TokenDigest::of(black_box(asked.next().unwrap()))));
+                b.iter(|| current.admit(&TokenDigest::of(black_box(asked.next().unwrap())), now));
                 done.store(true, Ordering::Relaxed);
             });
         });

@@ -11,6 +11,7 @@ use shipgate::domain::directory::{Change, Directory};
 use shipgate::domain::token::{GatewayCredential, TokenDigest};
 use shipgate::gateway::Gate;
 use shipgate::gateway::ingest::ingest;
+use shipgate::gateway::source::Arrival;
 use shipgate::journal::disk::OsDisk;
 use shipgate::logs::Logs;
 use shipgate::metrics::Metrics;
@@ -29,7 +30,7 @@ fn directory() -> Directory {
         rate_bytes_max: None,
         retention,
     }));
-    directory.apply(Change::Token { digest, token: TokenId(1), account });
+    directory.apply(Change::Token { digest, token: TokenId(1), account, terms: None });
     directory
 }
 
@@ -45,6 +46,10 @@ fn body(lines: usize) -> Bytes {
         ) + "\n"
     };
     (0..lines).map(line).collect::<String>().into()
+}
+
+fn arrival() -> Arrival {
+    Arrival { door: "bulk", peer: [127, 0, 0, 1].into() }
 }
 
 /// A gate with everything behind it, in a folder of its own.
@@ -86,7 +91,7 @@ fn line(c: &mut Criterion) {
                         let (gate, head, mut body) =
                             (Arc::clone(&gate), Arc::clone(&head), Full::from(body.clone()));
                         tasks.spawn(async move {
-                            ingest(&gate, [127, 0, 0, 1].into(), &head, &mut body).await.expect("a receipt")
+                            ingest(&gate, arrival(), &head, &mut body).await.expect("a receipt")
                         });
                     }
                     tasks.join_all().await

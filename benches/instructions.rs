@@ -16,6 +16,7 @@
 mod common;
 
 use common::{LINES, Random, TOKEN, body, directory};
+use shipgate::clock::Clock;
 use shipgate::config::Config;
 use shipgate::domain::account::Durability;
 use shipgate::domain::batch::{Batch, Framing};
@@ -145,7 +146,7 @@ fn update(counts: &BTreeMap<String, u64>) -> ExitCode {
 fn admit(tokens: u32) -> Round {
     let current = current(tokens);
     Box::new(move || {
-        let _ = black_box(current.admit(&TokenDigest::of(black_box(TOKEN))));
+        let _ = black_box(current.admit(&TokenDigest::of(black_box(TOKEN)), now));
     })
 }
 
@@ -153,8 +154,13 @@ fn admit(tokens: u32) -> Round {
 fn look_up(tokens: u32) -> Round {
     let (current, digest) = (current(tokens), TokenDigest::of(TOKEN));
     Box::new(move || {
-        let _ = black_box(current.admit(black_box(&digest)));
+        let _ = black_box(current.admit(black_box(&digest), now));
     })
+}
+
+/// Asked only about tokens with terms.
+fn now() -> u64 {
+    Clock::system().unix_ms()
 }
 
 fn current(tokens: u32) -> Current {
@@ -171,7 +177,7 @@ fn parse(body: &str) -> Round {
 }
 
 fn permit() -> Permit {
-    directory(1, Durability::Synced).admit(&TokenDigest::of(TOKEN)).unwrap()
+    directory(1, Durability::Synced).admit(&TokenDigest::of(TOKEN), now).unwrap()
 }
 
 fn batch(permit: &Permit, body: &str) -> Batch {

@@ -26,8 +26,8 @@ fn permit(durability: Durability) -> Permit {
         rate_bytes_max: None,
         retention: Retention { days: 1, bytes_max: None },
     }));
-    directory.apply(Change::Token { digest, token: TokenId(1), account });
-    directory.admit(&digest).expect("just enabled")
+    directory.apply(Change::Token { digest, token: TokenId(1), account, terms: None });
+    directory.admit(&digest, || 0).expect("just enabled")
 }
 
 /// Logs as a web application writes them.

@@ -8,6 +8,7 @@ pub mod role;
 use crate::control::first_start::Bootstrap;
 use crate::domain::account::Durability;
 use crate::domain::plan::Plan;
+use crate::domain::terms::Network;
 use crate::domain::token::{ApiToken, GatewayCredential, ShippingToken};
 use crate::store::database::Location;
 use crate::store::key::Key;
@@ -209,6 +210,7 @@ impl Read {
             header_timeout: self.duration("gateway.header_timeout_ms", 1),
             body_timeout: self.duration("gateway.body_timeout_ms", 1),
             body_bytes_max: self.number("gateway.body_bytes_max", 1),
+            trusted_proxies: self.networks("gateway.trusted_proxies"),
             line_bytes_max: self.number("gateway.line_bytes_max", 2),
             in_flight_bytes_max: self.number("gateway.in_flight_bytes_max", 1),
             drain_timeout: self.duration("gateway.drain_timeout_ms", 0),
@@ -423,6 +425,17 @@ impl Read {
             self.mistake(key, &format!("must be an address and a port such as 127.0.0.1:8070, not {text:?}"));
             SocketAddr::from(([127, 0, 0, 1], 0))
         })
+    }
+
+    /// Networks apart by commas or spaces.
+    fn networks(&mut self, key: &str) -> Vec<Network> {
+        let text = self.text(key);
+        let texts = text.split([',', ' ']).filter(|text| !text.is_empty());
+        texts
+            .filter_map(|text| {
+                Network::parse(text).map_err(|error| self.mistake(key, &format!("{text:?}: {error}"))).ok()
+            })
+            .collect()
     }
 
     /// One of several words. The first stands in for a mistake.

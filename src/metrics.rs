@@ -38,6 +38,8 @@ pub struct GatewayMetrics {
     pub auth: IntCounterVec,
     pub in_flight_bytes: IntGauge,
     pub discarded_lines: IntCounterVec,
+    pub would_refuse_requests: IntCounter,
+    pub would_refuse_lines: IntCounter,
     pub tls_handshake_failures: IntCounter,
     pub certificate_expiry_seconds: IntGauge,
     pub usage_dropped: IntCounter,
@@ -152,6 +154,12 @@ impl GatewayMetrics {
                 "Lines refused, by reason.",
                 &["reason"],
             ),
+            would_refuse_requests: make.counter(
+                "shipgate_gateway_would_refuse_requests_total",
+                "Accepted requests with tokens in a dry run, which disabling them would have refused.",
+            ),
+            would_refuse_lines: make
+                .counter("shipgate_gateway_would_refuse_lines_total", "Accepted lines of those requests."),
             tls_handshake_failures: make.counter(
                 "shipgate_gateway_tls_handshake_failures_total",
                 "TLS handshakes that did not complete.",
@@ -166,7 +174,9 @@ impl GatewayMetrics {
             ),
             accounts: Accounts::new(make),
         };
-        for result in ["admitted", "missing", "not_valid", "revoked_during_upload"] {
+        for result in
+            ["admitted", "missing", "not_valid", "revoked_during_upload", "scope_door", "scope_source"]
+        {
             this.auth.with_label_values(&[result]);
         }
         for fault in LineFault::ALL {

@@ -70,12 +70,13 @@ pub fn directory(tokens: u32, durability: Durability) -> Directory {
         let mut digest = [0; 32];
         digest.as_chunks_mut().0.iter_mut().for_each(|part| *part = random.hex().to_le_bytes());
         let digest = TokenDigest::from_bytes(digest);
-        directory.apply(Change::Token { digest, token: TokenId(n), account: AccountId(n / 10) });
+        directory.apply(Change::Token { digest, token: TokenId(n), account: AccountId(n / 10), terms: None });
     }
     directory.apply(Change::Token {
         digest: TokenDigest::of(TOKEN),
         token: TokenId(0),
         account: AccountId(0),
+        terms: None,
     });
     directory
 }

@@ -6,8 +6,10 @@
 
 use super::directory::Permit;
 use super::json::{self, Brought};
+use super::terms::Scope;
 use super::timestamp::rfc3339_millis;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// How many line errors a tally describes; the counters count them all.
@@ -21,11 +23,19 @@ pub enum LineFault {
     NotJson,
     TooDeep,
     Oversized,
+    /// The token's scope names types, and this line's is not one of them.
+    TypeNotAllowed,
 }
 
 impl LineFault {
-    pub const ALL: [Self; 5] =
-        [Self::NotUtf8, Self::NotAnObject, Self::NotJson, Self::TooDeep, Self::Oversized];
+    pub const ALL: [Self; 6] = [
+        Self::NotUtf8,
+        Self::NotAnObject,
+        Self::NotJson,
+        Self::TooDeep,
+        Self::Oversized,
+        Self::TypeNotAllowed,
+    ];
 
     /// A stable name: the label of a metric.
     pub fn code(self) -> &'static str {
@@ -35,6 +45,7 @@ impl LineFault {
             Self::NotJson => "not_json",
             Self::TooDeep => "too_deep",
             Self::Oversized => "oversized",
+            Self::TypeNotAllowed => "type_not_allowed",
         }
     }
 
@@ -46,6 +57,7 @@ impl LineFault {
             Self::NotJson => "not valid JSON",
             Self::TooDeep => "nested deeper than 128 levels",
             Self::Oversized => "longer than the line limit",
+            Self::TypeNotAllowed => "of a type that this token may not ship",
         }
     }
 }
@@ -141,6 +153,7 @@ impl Batch {
     pub fn parse(permit: Permit, body: &[u8], framing: Framing<'_>) -> Self {
         let text = Text::of(body);
         let additions = Additions::new(framing);
+        let types = Types::named_by(&permit, framing.default_type);
         let mut lines = Vec::with_capacity(framing.stored_bytes_max(body));
         let mut tally = Tally::default();
         let mut start = 0;
@@ -155,7 +168,11 @@ impl Batch {
                 tally.empty += 1;
             } else {
                 let judged = text.line(start..end).map(str::trim_ascii).and_then(|line| {
-                    additions.write(line, json::inspect(line)?, &mut lines);
+                    let brought = json::inspect(line)?;
+                    if let Some(types) = &types {
+                        types.judge(line, brought)?;
+                    }
+                    additions.write(line, brought, &mut lines);
                     Ok(())
                 });
                 match judged {
@@ -210,6 +227,34 @@ impl<'a> Text<'a> {
             Some(text) => Ok(&text[range]),
             None => simdutf8::basic::from_utf8(&self.bytes[range]).map_err(|_| LineFault::NotUtf8),
         }
+    }
+}
+
+/// Which types a token may ship, of a token whose scope names any: no other costs the look into its lines.
+struct Types<'a> {
+    scope: &'a Scope,
+    /// Whether lines that bring no type may pass.
+    has_default: bool,
+}
+
+impl<'a> Types<'a> {
+    fn named_by(permit: &'a Permit, default_type: &str) -> Option<Self> {
+        let scope = permit.terms().map(|terms| &terms.scope).filter(|scope| !scope.types.is_empty())?;
+        Some(Self { scope, has_default: scope.has_type(default_type) })
+    }
+
+    /// A line's type is a text that it brings once. Whatever else stands there could be read as another type later.
+    fn judge(&self, line: &str, brought: Brought) -> Result<(), LineFault> {
+        #[derive(Deserialize)]
+        struct Own<'a> {
+            #[serde(borrow)]
+            r#type: Cow<'a, str>,
+        }
+        let allowed = match brought.type_ {
+            false => self.has_default,
+            true => serde_json::from_str(line).is_ok_and(|own: Own<'_>| self.scope.has_type(&own.r#type)),
+        };
+        if allowed { Ok(()) } else { Err(LineFault::TypeNotAllowed) }
     }
 }
 

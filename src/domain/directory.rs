@@ -9,9 +9,11 @@ mod merge;
 pub use merge::{Merge, OutOfOrder};
 
 use super::account::{AccountGrant, AccountId, TokenId};
+use super::terms::Terms;
 use super::token::TokenDigest;
 use super::trie::{Spread, Trie};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 impl Spread for TokenDigest {
     fn spread(&self) -> u64 {
@@ -34,6 +36,7 @@ pub struct Permit {
     digest: TokenDigest,
     token: TokenId,
     grant: AccountGrant,
+    terms: Option<Arc<Terms>>,
 }
 
 impl Permit {
@@ -47,6 +50,12 @@ impl Permit {
 
     pub fn grant(&self) -> &AccountGrant {
         &self.grant
+    }
+
+    /// What the token may do less than others; `None` of most.
+    #[inline]
+    pub fn terms(&self) -> Option<&Terms> {
+        self.terms.as_deref()
     }
 }
 
@@ -66,16 +75,23 @@ pub enum Denial {
 pub enum Change {
     /// An account is new or differs.
     Account(AccountGrant),
-    /// A token is enabled.
-    Token { digest: TokenDigest, token: TokenId, account: AccountId },
+    /// A token is enabled, or its terms differ.
+    Token {
+        digest: TokenDigest,
+        token: TokenId,
+        account: AccountId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terms: Option<Arc<Terms>>,
+    },
     /// A token is disabled, deleted or expired.
     Revoke { digest: TokenDigest },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Enabled {
     token: TokenId,
     account: AccountId,
+    terms: Option<Arc<Terms>>,
 }
 
 /// See the module's header.
@@ -102,26 +118,33 @@ impl Directory {
         self.accounts.get(&account)
     }
 
-    /// The one way to a [`Permit`]. Takes no lock and allocates nothing.
+    /// The one way to a [`Permit`]. Takes no lock and allocates nothing. `now_ms` tells the control plane's time, Unix
+    /// milliseconds; it is asked only about tokens that have terms.
     #[inline]
-    pub fn admit(&self, digest: &TokenDigest) -> Result<Permit, Denial> {
+    pub fn admit(&self, digest: &TokenDigest, now_ms: impl FnOnce() -> u64) -> Result<Permit, Denial> {
         let enabled = self.tokens.get(digest).ok_or(Denial::NotValid)?;
         let grant = self.accounts.get(&enabled.account).ok_or(Denial::NotValid)?;
-        Ok(Permit { digest: *digest, token: enabled.token, grant: *grant })
+        if let Some(terms) = &enabled.terms
+            && terms.is_over(now_ms())
+        {
+            return Err(Denial::NotValid);
+        }
+        let terms = enabled.terms.clone();
+        Ok(Permit { digest: *digest, token: enabled.token, grant: *grant, terms })
     }
 
-    /// Whether a permit given out earlier would be given out now.
+    /// The permit that is given out now for one given out earlier.
     #[inline]
-    pub fn still_admits(&self, permit: &Permit) -> Result<(), Denial> {
-        self.admit(&permit.digest).map(drop)
+    pub fn admit_again(&self, permit: &Permit, now_ms: impl FnOnce() -> u64) -> Result<Permit, Denial> {
+        self.admit(&permit.digest, now_ms)
     }
 
     /// Applies one change. The revision is set by [`Self::advance`], because several changes may share one.
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Account(grant) => self.accounts.insert(grant.account, grant),
-            Change::Token { digest, token, account } => {
-                self.tokens.insert(digest, Enabled { token, account });
+            Change::Token { digest, token, account, terms } => {
+                self.tokens.insert(digest, Enabled { token, account, terms });
             }
             Change::Revoke { digest } => self.tokens.remove(&digest),
         }
@@ -139,6 +162,7 @@ impl Directory {
             digest: *digest,
             token: enabled.token,
             account: enabled.account,
+            terms: enabled.terms.clone(),
         });
         accounts.chain(tokens)
     }
@@ -160,16 +184,25 @@ mod tests {
         }
     }
 
+    const NOW_MS: u64 = 1_000;
+
+    fn now() -> u64 {
+        NOW_MS
+    }
+
     fn digest(n: u16) -> TokenDigest {
         TokenDigest::of(&n.to_string())
     }
 
     fn changes() -> impl Strategy<Value = Vec<Change>> {
         let account = (0..8u32, 0..3u64).prop_map(|(a, rate)| Change::Account(grant(a, rate)));
-        let token = (0..40u16, 0..8u32).prop_map(|(n, a)| Change::Token {
+        let terms =
+            prop::option::of(0..2 * NOW_MS).prop_map(|expires_ms| Terms { expires_ms, ..Terms::default() });
+        let token = (0..40u16, 0..8u32, terms).prop_map(|(n, a, terms)| Change::Token {
             digest: digest(n),
             token: TokenId(u32::from(n)),
             account: AccountId(a),
+            terms: terms.shared(),
         });
         let revoke = (0..40u16).prop_map(|n| Change::Revoke { digest: digest(n) });
         prop::collection::vec(prop_oneof![account, token, revoke], 0..200)
@@ -181,24 +214,27 @@ mod tests {
         fn is_a_hash_map_under_any_sequence_of_changes(changes in changes()) {
             let mut tokens = HashMap::new();
             let mut accounts = HashMap::new();
-            let mut now = Directory::default();
+            let mut current = Directory::default();
             let mut history = vec![];
             for change in changes {
                 match &change {
                     Change::Account(grant) => { accounts.insert(grant.account, *grant); }
-                    Change::Token { digest, token, account } => { tokens.insert(*digest, (*token, *account)); }
+                    Change::Token { digest, token, account, terms } => {
+                        tokens.insert(*digest, (*token, *account, terms.clone()));
+                    }
                     Change::Revoke { digest } => { tokens.remove(digest); }
                 }
-                now.apply(change);
-                history.push((now.clone(), tokens.clone(), accounts.clone()));
+                current.apply(change);
+                history.push((current.clone(), tokens.clone(), accounts.clone()));
             }
             for (directory, tokens, accounts) in history {
                 prop_assert_eq!(directory.tokens(), tokens.len());
                 for n in 0..40 {
                     let expect = tokens.get(&digest(n))
-                        .and_then(|(token, account)| accounts.get(account).map(|grant| (*token, *grant)))
+                        .filter(|(_, _, terms)| terms.as_ref().is_none_or(|terms| !terms.is_over(NOW_MS)))
+                        .and_then(|(token, account, _)| accounts.get(account).map(|grant| (*token, *grant)))
                         .ok_or(Denial::NotValid);
-                    let got = directory.admit(&digest(n)).map(|permit| (permit.token, permit.grant));
+                    let got = directory.admit(&digest(n), now).map(|permit| (permit.token, permit.grant));
                     prop_assert_eq!(got, expect);
                 }
             }
@@ -211,26 +247,57 @@ mod tests {
             let mut copy = Directory::default();
             original.changes().for_each(|change| copy.apply(change));
             for n in 0..40 {
-                prop_assert_eq!(copy.admit(&digest(n)), original.admit(&digest(n)));
+                prop_assert_eq!(copy.admit(&digest(n), now), original.admit(&digest(n), now));
             }
         }
+    }
+
+    fn token(account: u32, expires_ms: Option<u64>) -> Change {
+        let terms = Terms { expires_ms, ..Terms::default() }.shared();
+        Change::Token { digest: digest(1), token: TokenId(1), account: AccountId(account), terms }
     }
 
     #[test]
     fn a_token_of_an_unknown_account_ships_nothing() {
         let mut directory = Directory::default();
-        directory.apply(Change::Token { digest: digest(1), token: TokenId(1), account: AccountId(9) });
-        assert_eq!(directory.admit(&digest(1)), Err(Denial::NotValid));
+        directory.apply(token(9, None));
+        assert_eq!(directory.admit(&digest(1), now), Err(Denial::NotValid));
     }
 
     #[test]
     fn a_permit_ends_with_its_token() {
         let mut directory = Directory::default();
         directory.apply(Change::Account(grant(1, 1)));
-        directory.apply(Change::Token { digest: digest(1), token: TokenId(1), account: AccountId(1) });
-        let permit = directory.admit(&digest(1)).unwrap();
-        assert_eq!(directory.still_admits(&permit), Ok(()));
+        directory.apply(token(1, None));
+        let permit = directory.admit(&digest(1), now).unwrap();
+        assert_eq!(directory.admit_again(&permit, now), Ok(permit.clone()));
         directory.apply(Change::Revoke { digest: digest(1) });
-        assert_eq!(directory.still_admits(&permit), Err(Denial::NotValid));
+        assert_eq!(directory.admit_again(&permit, now), Err(Denial::NotValid));
+    }
+
+    #[test]
+    fn a_token_ends_at_its_instant_and_so_does_its_permit() {
+        let mut directory = Directory::default();
+        directory.apply(Change::Account(grant(1, 1)));
+        directory.apply(token(1, Some(NOW_MS)));
+        let permit = directory.admit(&digest(1), || NOW_MS - 1).unwrap();
+        assert_eq!(directory.admit_again(&permit, || NOW_MS - 1), Ok(permit.clone()));
+        assert_eq!(directory.admit_again(&permit, now), Err(Denial::NotValid));
+        assert_eq!(directory.admit(&digest(1), now), Err(Denial::NotValid));
+    }
+
+    #[test]
+    fn the_time_is_not_asked_about_tokens_without_terms() {
+        let mut directory = Directory::default();
+        directory.apply(Change::Account(grant(1, 1)));
+        directory.apply(token(1, None));
+        assert!(directory.admit(&digest(1), || panic!("asked")).is_ok());
+    }
+
+    #[test]
+    fn changes_without_terms_read_as_they_always_did() {
+        let json = format!(r#"{{"token":{{"digest":"{}","token":1,"account":1}}}}"#, digest(1).to_hex());
+        assert_eq!(serde_json::from_str::<Change>(&json).unwrap(), token(1, None));
+        assert_eq!(serde_json::to_string(&token(1, None)).unwrap(), json);
     }
 }

@@ -9,6 +9,7 @@ pub mod batch;
 pub mod directory;
 pub mod json;
 pub mod plan;
+pub mod terms;
 pub mod timestamp;
 pub mod token;
 mod trie;

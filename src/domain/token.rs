@@ -119,6 +119,30 @@ plaintext_token! {
     ShippingToken
 }
 
+/// What is kept of a shipping token: itself, or, when those who brought it kept it to themselves, its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenValue {
+    Plaintext(ShippingToken),
+    Digest(TokenDigest),
+}
+
+impl TokenValue {
+    pub fn digest(&self) -> TokenDigest {
+        match self {
+            Self::Plaintext(secret) => secret.digest(),
+            Self::Digest(digest) => *digest,
+        }
+    }
+
+    /// The token itself, if it is known.
+    pub fn plaintext(&self) -> Option<&ShippingToken> {
+        match self {
+            Self::Plaintext(secret) => Some(secret),
+            Self::Digest(_) => None,
+        }
+    }
+}
+
 plaintext_token! {
     /// The secret an admin's API client sends in `X-API-TOKEN`. It manages; it never ships.
     ApiToken

@@ -48,7 +48,7 @@ impl<K, V> Default for Trie<K, V> {
     }
 }
 
-impl<K: Spread, V: Copy> Trie<K, V> {
+impl<K: Spread, V: Clone> Trie<K, V> {
     pub fn len(&self) -> usize {
         self.len
     }
@@ -159,7 +159,7 @@ fn child(rest: u64) -> usize {
 }
 
 /// Puts an entry below `node`, which lies `used` bits deep. Whether the key is new.
-fn insert<K: Spread, V: Copy>(node: &mut Node<K, V>, key: K, value: V, used: u32) -> bool {
+fn insert<K: Spread, V: Clone>(node: &mut Node<K, V>, key: K, value: V, used: u32) -> bool {
     let rest = key.spread() << used;
     match node {
         Node::Branch(children) => insert(Arc::make_mut(&mut children[child(rest)]), key, value, used + BITS),
@@ -171,7 +171,7 @@ fn insert<K: Spread, V: Copy>(node: &mut Node<K, V>, key: K, value: V, used: u32
             Err(at) => {
                 entries.insert(at, (key, value));
                 if entries.len() > LEAF_MAX && used + 2 * BITS < u64::BITS {
-                    *node = split(entries, used);
+                    *node = split(std::mem::take(entries), used);
                 }
                 true
             }
@@ -180,9 +180,9 @@ fn insert<K: Spread, V: Copy>(node: &mut Node<K, V>, key: K, value: V, used: u32
 }
 
 /// A branch with the entries of a full leaf that lies `used` bits deep.
-fn split<K: Spread, V: Copy>(entries: &[(K, V)], used: u32) -> Node<K, V> {
+fn split<K: Spread, V>(entries: Vec<(K, V)>, used: u32) -> Node<K, V> {
     let mut leaves: [Vec<(K, V)>; FAN_OUT] = std::array::from_fn(|_| Vec::new());
-    for &(key, value) in entries {
+    for (key, value) in entries {
         leaves[child(key.spread() << used)].push((key, value));
     }
     Node::Branch(leaves.map(|leaf| Arc::new(Node::Leaf(leaf))))

@@ -7,25 +7,23 @@ use super::Gate;
 use super::credentials::Credentials;
 use super::payload::{Encoding, Payload};
 use super::refusal::Refusal;
+use super::source::{Arrival, Origin};
 use super::usage::Use;
 use crate::domain::batch::{Batch, Framing};
 use crate::domain::directory::{Denial, Permit};
+use crate::domain::terms::TYPE_BYTES_MAX;
 use crate::journal::Receipt;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::http::{HeaderMap, header, request};
-use std::net::IpAddr;
-
-/// Longest `type` a request may give its logs, in bytes: it is written into every line.
-const TYPE_BYTES_MAX: usize = 256;
 
 /// Takes one batch from a request's head to its receipt.
 ///
 /// The token is judged before a byte of the body is awaited, and once more when all of it is there: a token disabled
-/// during the upload ships nothing. Before that second judgement nothing of the request is written anywhere.
+/// or expired during the upload ships nothing. Before that second judgement nothing of the request is written anywhere.
 pub async fn ingest<B>(
     gate: &Gate,
-    peer: IpAddr,
+    arrival: Arrival,
     head: &request::Parts,
     body: &mut B,
 ) -> Result<Receipt, Refusal>
@@ -33,20 +31,26 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut used = Use::default();
-    let outcome = line(gate, head, body, &mut used).await;
+    let origin = arrival.origin(&head.headers, &gate.config.trusted_proxies);
+    let outcome = line(gate, origin, head, body, &mut used).await;
     let now_ms = gate.directory.control_unix_ms(gate.clock.unix_ms());
-    gate.uses.count(used, peer, head, now_ms, &outcome);
+    gate.uses.count(used, origin.source, head, now_ms, &outcome);
     outcome
 }
 
-async fn line<B>(gate: &Gate, head: &request::Parts, body: &mut B, used: &mut Use) -> Result<Receipt, Refusal>
+async fn line<B>(
+    gate: &Gate,
+    origin: Origin,
+    head: &request::Parts,
+    body: &mut B,
+    used: &mut Use,
+) -> Result<Receipt, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let credentials = Credentials::of(head);
     used.digest = credentials.token;
-    let permit = admit(gate, &credentials)?;
-    used.token = Some(permit.token());
+    let permit = admit(gate, &credentials, origin, used)?;
     check_declared(&head.headers, gate.config.body_bytes_max)?;
     let encoding = Encoding::of(&head.headers)?;
     if credentials.default_type.len() > TYPE_BYTES_MAX {
@@ -67,35 +71,73 @@ where
         return Err(Refusal::TooManyLines);
     }
     slot.cover(payload.bytes().len() + room)?;
-    let batch = Batch::parse(permit, payload.bytes(), framing);
+    let mut batch = Batch::parse(permit, payload.bytes(), framing);
+    let confirmed = confirm(gate, batch.permit(), origin);
+    if let Ok(permit) = &confirmed
+        && permit.terms() != batch.permit().terms()
+    {
+        // They changed during the upload: the lines are judged by those in force.
+        drop(batch);
+        batch = Batch::parse(permit.clone(), payload.bytes(), framing);
+    }
     count_received(gate, &batch, payload.bytes().len());
     drop(payload);
-    confirm(gate, batch.permit())?;
+    confirmed?;
+    let would_refuse = batch.permit().terms().is_some_and(|terms| terms.would_refuse);
     let (account, stored_bytes) = (batch.permit().account(), batch.lines().len());
     let receipt = gate.journal.append(batch).await?;
     used.bytes = stored_bytes as u64;
     let counters = gate.metrics.gateway.account(account);
     counters.accepted_lines.inc_by(receipt.tally().successful);
     counters.accepted_bytes.inc_by(stored_bytes as u64);
+    if would_refuse {
+        gate.metrics.gateway.would_refuse_requests.inc();
+        gate.metrics.gateway.would_refuse_lines.inc_by(receipt.tally().successful);
+    }
     Ok(receipt)
 }
 
-fn admit(gate: &Gate, credentials: &Credentials<'_>) -> Result<Permit, Refusal> {
+fn admit(
+    gate: &Gate,
+    credentials: &Credentials<'_>,
+    origin: Origin,
+    used: &mut Use,
+) -> Result<Permit, Refusal> {
     let judged = match &credentials.token {
         None => Err(Denial::Missing),
-        Some(digest) => gate.directory.admit(digest).ok_or(Refusal::NotReady)?,
+        Some(digest) => gate.directory.admit(digest, || gate.clock.unix_ms()).ok_or(Refusal::NotReady)?,
     };
-    let result = match &judged {
+    let admitted = judged.map_err(Refusal::from).and_then(|permit| {
+        used.token = Some(permit.token());
+        within_scope(permit, origin)
+    });
+    let result = match &admitted {
         Ok(_) => "admitted",
-        Err(Denial::Missing) => "missing",
-        Err(Denial::NotValid) => "not_valid",
+        Err(Refusal::TokenMissing) => "missing",
+        Err(Refusal::DoorOutOfScope) => "scope_door",
+        Err(Refusal::SourceOutOfScope) => "scope_source",
+        Err(_) => "not_valid",
     };
     gate.metrics.gateway.auth.with_label_values(&[result]).inc();
-    Ok(judged?)
+    admitted
 }
 
-fn confirm(gate: &Gate, permit: &Permit) -> Result<(), Refusal> {
-    gate.directory.still_admits(permit).map_err(|_| {
+/// Of a token whose scope names doors or sources: whether this request's are among them.
+fn within_scope(permit: Permit, origin: Origin) -> Result<Permit, Refusal> {
+    let Some(terms) = permit.terms() else { return Ok(permit) };
+    if !terms.scope.has_door(origin.door) {
+        Err(Refusal::DoorOutOfScope)
+    } else if !terms.scope.has_source(origin.source) {
+        Err(Refusal::SourceOutOfScope)
+    } else {
+        Ok(permit)
+    }
+}
+
+/// The permit by the directory now in force.
+fn confirm(gate: &Gate, permit: &Permit, origin: Origin) -> Result<Permit, Refusal> {
+    let again = gate.directory.admit_again(permit, || gate.clock.unix_ms()).map_err(Refusal::from);
+    again.and_then(|permit| within_scope(permit, origin)).map_err(|_| {
         gate.metrics.gateway.auth.with_label_values(&["revoked_during_upload"]).inc();
         Refusal::TokenRevokedDuringUpload
     })

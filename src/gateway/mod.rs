@@ -13,9 +13,11 @@ mod opening;
 pub mod payload;
 pub mod refusal;
 mod reports;
+pub mod source;
 pub mod usage;
 
 use crate::clock::Clock;
+use crate::domain::terms::Network;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::sync::current::Current;
@@ -41,6 +43,8 @@ pub struct Config {
     pub body_timeout: Duration,
     pub body_bytes_max: usize,
     pub line_bytes_max: usize,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// Memory reserved by all requests together.
     pub in_flight_bytes_max: usize,
     /// For requests begun before a stop to be finished.

@@ -25,6 +25,12 @@ pub enum Refusal {
     /// Told apart from [`Self::TokenNotValid`] in metrics only.
     #[error("Logging token is not valid")]
     TokenRevokedDuringUpload,
+    /// The token may not ship through this door. Told apart from [`Self::TokenNotValid`] in metrics only.
+    #[error("Logging token is not valid")]
+    DoorOutOfScope,
+    /// The token may not ship from this address. Told apart from [`Self::TokenNotValid`] in metrics only.
+    #[error("Logging token is not valid")]
+    SourceOutOfScope,
     #[error("the account is over its rate; try again later")]
     OverRate { retry_after: Duration },
     #[error("the body is larger than {max} bytes")]
@@ -54,10 +60,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every [`Self::code`].
-    pub const CODES: [&str; 21] = [
+    pub const CODES: [&str; 23] = [
         "token_missing",
         "token_not_valid",
         "token_revoked_during_upload",
+        "scope_door",
+        "scope_source",
         "over_rate",
         "too_large",
         "too_many_lines",
@@ -84,6 +92,8 @@ impl Refusal {
             Self::TokenMissing => "token_missing",
             Self::TokenNotValid => "token_not_valid",
             Self::TokenRevokedDuringUpload => "token_revoked_during_upload",
+            Self::DoorOutOfScope => "scope_door",
+            Self::SourceOutOfScope => "scope_source",
             Self::OverRate { .. } => "over_rate",
             Self::TooLarge { .. } => "too_large",
             Self::TooManyLines => "too_many_lines",
@@ -104,6 +114,8 @@ impl Refusal {
             Self::TokenMissing
             | Self::TokenNotValid
             | Self::TokenRevokedDuringUpload
+            | Self::DoorOutOfScope
+            | Self::SourceOutOfScope
             | Self::OverRate { .. }
             | Self::TooLarge { .. }
             | Self::TooManyLines
@@ -159,6 +171,8 @@ mod tests {
             Refusal::TokenMissing,
             Refusal::TokenNotValid,
             Refusal::TokenRevokedDuringUpload,
+            Refusal::DoorOutOfScope,
+            Refusal::SourceOutOfScope,
             Refusal::OverRate { retry_after: wait },
             Refusal::TooLarge { max: 1 },
             Refusal::TooManyLines,

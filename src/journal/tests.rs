@@ -18,8 +18,8 @@ pub(crate) fn batch(account: u32, durability: Durability, received_ms: u64, body
         rate_bytes_max: None,
         retention: Retention { days: 1, bytes_max: None },
     }));
-    directory.apply(Change::Token { digest, token: TokenId(1), account });
-    let permit = directory.admit(&digest).expect("just enabled");
+    directory.apply(Change::Token { digest, token: TokenId(1), account, terms: None });
+    let permit = directory.admit(&digest, || 0).expect("just enabled");
     let framing = Framing { received_ms, default_type: "t", line_bytes_max: 1 << 24 };
     Batch::parse(permit, body.as_bytes(), framing)
 }

@@ -181,5 +181,6 @@ fn token_of(row: &AnyRow) -> Result<Change, StoreError> {
         digest: TokenDigest::from_hex(row.try_get("digest")?).ok_or(StoreError::Damaged("digest"))?,
         token: TokenId(number(row, "id")?),
         account: AccountId(number(row, "account")?),
+        terms: None,
     })
 }

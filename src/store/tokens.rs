@@ -431,5 +431,9 @@ fn audited(token: &Token) -> Value {
 
 fn directory_change(account: AccountId, token: &Token) -> Change {
     let digest = token.secret.digest();
-    if token.enabled { Change::Token { digest, token: token.id, account } } else { Change::Revoke { digest } }
+    if token.enabled {
+        Change::Token { digest, token: token.id, account, terms: None }
+    } else {
+        Change::Revoke { digest }
+    }
 }

@@ -70,20 +70,26 @@ impl Default for Current {
 }
 
 impl Current {
-    /// Judges a token; `None` before the first directory, and when it is too old to judge by.
+    /// Judges a token; `None` before the first directory, and when it is too old to judge by. `unix_ms` tells this machine's
+    /// time, when it matters.
     #[inline]
-    pub fn admit(&self, digest: &TokenDigest) -> Option<Result<Permit, Denial>> {
+    pub fn admit(
+        &self,
+        digest: &TokenDigest,
+        unix_ms: impl FnOnce() -> u64,
+    ) -> Option<Result<Permit, Denial>> {
         if self.0.stance.load(Ordering::Relaxed) == Stance::Refuse as u8 {
             return None;
         }
-        self.0.directory.load().as_ref().map(|directory| directory.admit(digest))
+        let now_ms = || self.control_unix_ms(unix_ms());
+        self.0.directory.load().as_ref().map(|directory| directory.admit(digest, now_ms))
     }
 
-    /// Judges a permit again, by the directory now in force.
+    /// Judges a permit again, by the directory now in force: what it permits now.
     #[inline]
-    pub fn still_admits(&self, permit: &Permit) -> Result<(), Denial> {
+    pub fn admit_again(&self, permit: &Permit, unix_ms: impl FnOnce() -> u64) -> Result<Permit, Denial> {
         match &*self.0.directory.load() {
-            Some(directory) => directory.still_admits(permit),
+            Some(directory) => directory.admit_again(permit, || self.control_unix_ms(unix_ms())),
             None => Err(Denial::NotValid),
         }
     }

@@ -235,7 +235,7 @@ fn sorted(file: Tokens) -> Result<Sorted, FileError> {
             if enabled.unwrap_or(true) {
                 let [a, b, c, d, ..] = *digest.as_bytes();
                 let token = TokenId(token.unwrap_or(u32::from_be_bytes([a, b, c, d])));
-                tokens.insert(digest, Change::Token { digest, token, account });
+                tokens.insert(digest, Change::Token { digest, token, account, terms: None });
             }
         }
     }

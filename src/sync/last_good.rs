@@ -320,7 +320,7 @@ mod tests {
         }));
         for n in 0..100u32 {
             let digest = TokenDigest::of(&n.to_string());
-            directory.apply(Change::Token { digest, token: TokenId(n), account });
+            directory.apply(Change::Token { digest, token: TokenId(n), account, terms: None });
         }
         directory.advance(41);
         directory
@@ -342,7 +342,7 @@ mod tests {
         let found = read(&file).unwrap().unwrap();
         assert_eq!((found.directory.revision(), found.directory.tokens()), (41, 100));
         assert_eq!((found.store.as_str(), found.confirmed), ("a store", CONFIRMED));
-        assert!(found.directory.admit(&TokenDigest::of("99")).is_ok());
+        assert!(found.directory.admit(&TokenDigest::of("99"), || 0).is_ok());
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
 
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(kept.revision, 43);
         let found = read(&file).unwrap().unwrap();
         assert_eq!((found.directory.revision(), found.directory.tokens(), found.confirmed), (43, 98, later));
-        assert!(found.directory.admit(&TokenDigest::of("99")).is_err());
+        assert!(found.directory.admit(&TokenDigest::of("99"), || 0).is_err());
         assert_eq!(found.confirmed.age(1_700_000_010_000), Some(Duration::from_millis(1_012)));
         assert!(append(&file, later, kept, &[revoked(45, 1)]).unwrap().is_none(), "a gap");
     }

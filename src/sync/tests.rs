@@ -32,7 +32,7 @@ fn account() -> Change {
 }
 
 fn token(n: u32) -> Change {
-    Change::Token { digest: digest(n), token: TokenId(n), account: AccountId(1) }
+    Change::Token { digest: digest(n), token: TokenId(n), account: AccountId(1), terms: None }
 }
 
 fn line(message: &Message) -> Vec<u8> {
@@ -80,7 +80,7 @@ impl Fixture {
     }
 
     fn admits(&self, n: u32) -> Option<bool> {
-        self.current.admit(&digest(n)).map(|judged| judged.is_ok())
+        self.current.admit(&digest(n), || 0).map(|judged| judged.is_ok())
     }
 
     /// A stream that held revision 5 with token 1 enabled.

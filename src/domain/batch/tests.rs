@@ -1,21 +1,29 @@
 use super::*;
 use crate::domain::account::{AccountGrant, AccountId, Retention, TokenId};
 use crate::domain::directory::{Change, Directory};
+use crate::domain::terms::Terms;
 use crate::domain::token::TokenDigest;
 use proptest::prelude::*;
 
 fn permit() -> Permit {
+    permit_for(&[])
+}
+
+/// Of a token that ships these types only.
+fn permit_for(types: &[&str]) -> Permit {
     let mut directory = Directory::default();
     let digest = TokenDigest::of("a token");
     let account = AccountId(1);
+    let scope = Scope { types: types.iter().map(|name| (*name).into()).collect(), ..Scope::default() };
+    let terms = Terms { scope, ..Terms::default() };
     directory.apply(Change::Account(AccountGrant {
         account,
         durability: None,
         rate_bytes_max: None,
         retention: Retention { days: 1, bytes_max: None },
     }));
-    directory.apply(Change::Token { digest, token: TokenId(1), account });
-    directory.admit(&digest).expect("just enabled")
+    directory.apply(Change::Token { digest, token: TokenId(1), account, terms: terms.shared() });
+    directory.admit(&digest, || 0).expect("just enabled")
 }
 
 fn parse(body: &[u8]) -> Batch {
@@ -82,6 +90,39 @@ fn a_type_is_quoted_like_any_string() {
     let batch = Batch::parse(permit(), b"{}", framing);
     let stored: serde_json::Value = serde_json::from_slice(batch.lines()).unwrap();
     assert_eq!(stored["type"], "a\"b\\}");
+}
+
+#[test]
+fn a_token_for_some_types_ships_no_others() {
+    for (default_type, line, ships) in [
+        ("nginx", r#"{"a":1}"#, true),
+        ("http-bulk", r#"{"a":1}"#, false),
+        ("http-bulk", r#"{"type":"nginx"}"#, true),
+        ("http-bulk", r#"{"type":"ngin\u0078"}"#, true),
+        ("http-bulk", r#"{"\u0074ype":"k8s","a":[{"type":"other"}]}"#, true),
+        ("http-bulk", r#"{"a":{"type":"nginx"}}"#, false),
+        ("nginx", r#"{"type":"other"}"#, false),
+        ("nginx", r#"{"t\u0079pe":"other"}"#, false),
+        ("nginx", r#"{"type":"Nginx"}"#, false),
+        ("nginx", r#"{"type":null}"#, false),
+        ("nginx", r#"{"type":7}"#, false),
+        ("nginx", r#"{"type":["nginx"]}"#, false),
+        ("nginx", r#"{"type":"nginx","type":"other"}"#, false),
+        ("nginx", r#"{"type":"other","type":"nginx"}"#, false),
+        ("nginx", r#"{"type":"\ud800"}"#, false),
+    ] {
+        let framing = Framing { received_ms: 0, default_type, line_bytes_max: 400 };
+        let permit = permit_for(&["nginx", "k8s"]);
+        let batch = Batch::parse(permit, format!("{line}\nnonsense\n").as_bytes(), framing);
+        let tally = batch.tally();
+        assert_eq!(
+            (tally.successful == 1, tally.malformed()),
+            (ships, 2 - u64::from(ships)),
+            "{default_type} {line}"
+        );
+        let fault = if ships { LineFault::NotAnObject } else { LineFault::TypeNotAllowed };
+        assert_eq!(tally.errors[0].fault, fault, "{default_type} {line}");
+    }
 }
 
 fn bodies() -> impl Strategy<Value = Vec<u8>> {

@@ -43,8 +43,8 @@ impl Merge {
                     self.fresh.accounts.insert(grant.account, grant);
                 }
             }
-            Change::Token { digest, token, account } if self.last < Some(digest) => {
-                let enabled = Enabled { token, account };
+            Change::Token { digest, token, account, terms } if self.last < Some(digest) => {
+                let enabled = Enabled { token, account, terms };
                 self.last = Some(digest);
                 self.remove_before(Some(digest));
                 if self.waiting == Some(digest) {
@@ -88,6 +88,7 @@ impl Merge {
 mod tests {
     use super::*;
     use crate::domain::account::{AccountGrant, Retention, TokenId};
+    use crate::domain::terms::Terms;
     use proptest::prelude::*;
 
     fn token(n: u8, account: u32) -> Change {
@@ -95,6 +96,7 @@ mod tests {
             digest: TokenDigest::of(&n.to_string()),
             token: TokenId(n.into()),
             account: AccountId(account),
+            terms: Terms { expires_ms: (account == 2).then_some(9), ..Terms::default() }.shared(),
         }
     }
 

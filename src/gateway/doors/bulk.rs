@@ -7,6 +7,7 @@
 use super::super::Gate;
 use super::super::ingest::ingest;
 use super::super::refusal::Refusal;
+use super::super::source::Arrival;
 use crate::domain::batch::Tally;
 use crate::journal::{AppendError, Receipt};
 use bytes::Bytes;
@@ -27,7 +28,7 @@ pub async fn take(
     head: &request::Parts,
     body: &mut Incoming,
 ) -> Result<Receipt, Refusal> {
-    ingest(gate, peer, head, body).await
+    ingest(gate, Arrival { door: NAME, peer }, head, body).await
 }
 
 /// Names of a receipt's outcomes in metrics: all lines kept, or some refused.
@@ -46,9 +47,11 @@ pub fn answer(outcome: &Result<Receipt, Refusal>) -> Response<Full<Bytes>> {
         Err(refusal) => refusal,
     };
     let status = match refusal {
-        Refusal::TokenMissing | Refusal::TokenNotValid | Refusal::TokenRevokedDuringUpload => {
-            StatusCode::UNAUTHORIZED
-        }
+        Refusal::TokenMissing
+        | Refusal::TokenNotValid
+        | Refusal::TokenRevokedDuringUpload
+        | Refusal::DoorOutOfScope
+        | Refusal::SourceOutOfScope => StatusCode::UNAUTHORIZED,
         Refusal::OverRate { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::TooLarge { .. } | Refusal::TooManyLines | Refusal::Journal(AppendError::TooLarge) => {
             StatusCode::PAYLOAD_TOO_LARGE

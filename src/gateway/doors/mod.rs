@@ -67,3 +67,14 @@ fn discard(gate: &Gate, tasks: &Tasks, head: &request::Parts, body: Incoming, in
         drop(in_progress);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::terms::DOORS;
+
+    #[test]
+    fn a_scope_can_name_every_door() {
+        assert!(outcomes().all(|(door, _)| DOORS.contains(&door)));
+    }
+}

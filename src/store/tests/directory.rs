@@ -59,7 +59,7 @@ async fn a_follower_learns_of_every_commit_and_of_nothing_else() {
     let expect = Delta {
         revision: 2,
         at_ms: 1_700_000_000_123,
-        changes: vec![Change::Token { digest: secret(1).digest(), token, account: f.account }],
+        changes: vec![Change::Token { digest: secret(1).digest(), token, account: f.account, terms: None }],
         receipt: false,
     };
     assert_eq!(deltas, [expect]);
