@@ -4,7 +4,8 @@ use super::access::{Admin, MainAdmin};
 use super::error::{ApiError, Area, ErrorBody};
 use super::first_start::{RETENTION_DAYS_DEFAULT, random_secrets};
 use super::input::{Body, PathId, nullable, refuse};
-use super::tokens::{TokenObject, epoch_seconds};
+use super::terms::seconds;
+use super::tokens::TokenObject;
 use crate::domain::account::{Durability, Retention};
 use crate::store::accounts::{Account, AccountSettings, AccountUpdate};
 use axum::Json;
@@ -111,7 +112,7 @@ impl From<Account> for AccountObject {
             retention_bytes_max: settings.retention.bytes_max,
             ingest_bytes_per_second_max: settings.rate_bytes_max,
             durability: settings.durability.map(Into::into),
-            created_at: epoch_seconds(account.created_ms),
+            created_at: seconds(account.created_ms),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
 use super::first_start::random_api_token;
 use super::input::{Asked, Body, PathId};
-use super::tokens::epoch_seconds;
+use super::terms::seconds;
 use crate::store::api_tokens::{ApiTokenId, IssuedApiToken};
 use axum::Json;
 use axum::http::StatusCode;
@@ -29,7 +29,7 @@ impl ApiTokenObject {
         Self {
             id: token.id.0,
             name: token.name,
-            created_at: epoch_seconds(token.created_ms),
+            created_at: seconds(token.created_ms),
             in_use: token.id == in_use,
         }
     }

@@ -3,7 +3,7 @@
 use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
 use super::input::Asked;
-use super::tokens::epoch_seconds;
+use super::terms::seconds;
 use crate::store::audit::AuditEntry;
 use axum::Json;
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ impl From<AuditEntry> for Entry {
     fn from(entry: AuditEntry) -> Self {
         Self {
             id: entry.id,
-            at: epoch_seconds(entry.at_ms),
+            at: seconds(entry.at_ms),
             account_id: entry.account.0,
             actor: entry.actor,
             actor_account_id: entry.actor_account.map(|account| account.0),

@@ -215,6 +215,17 @@ fn code_of(refusal: Refusal) -> &'static str {
         Refusal::EnabledLimit { .. } => "LIMIT_REACHED",
         Refusal::SoleToken { .. } => "SOLE_TOKEN",
         Refusal::LastEnabledToken { .. } => "LAST_ENABLED_TOKEN",
+        Refusal::LastLastingToken { .. } => "LAST_LASTING_TOKEN",
+        Refusal::TokenValueTaken => "VALUE_TAKEN",
+        Refusal::ExpiresAt => "EXPIRES_AT",
+        Refusal::Expired => "EXPIRED",
+        Refusal::ScopeTooLong | Refusal::UnknownDoor | Refusal::ScopeType => "SCOPE",
+        Refusal::Overlap => "OVERLAP",
+        Refusal::QuietFor => "QUIET_FOR",
+        Refusal::Deadline => "DEADLINE",
+        Refusal::AlreadyRetiring => "ALREADY_RETIRING",
+        Refusal::RotatesDisabled => "DISABLED",
+        Refusal::RetiringLimit { .. } => "RETIRING_LIMIT_REACHED",
         Refusal::LastApiToken => "LAST_API_TOKEN",
         Refusal::RetentionDays => "RETENTION_DAYS",
         Refusal::Bytes => "BYTES",
@@ -223,7 +234,7 @@ fn code_of(refusal: Refusal) -> &'static str {
 
 fn parameters_of(refusal: Refusal) -> Value {
     match refusal {
-        Refusal::EnabledLimit { max } => json!({ "maxAllowedTokens": max }),
+        Refusal::EnabledLimit { max } | Refusal::RetiringLimit { max } => json!({ "maxAllowedTokens": max }),
         _ => json!({}),
     }
 }

@@ -3,7 +3,7 @@
 use super::access::{Admin, App, MainAdmin};
 use super::error::{ApiError, Area, ErrorBody};
 use super::input::PathText;
-use super::tokens::epoch_seconds;
+use super::terms::seconds;
 use crate::clock::monotonic;
 use crate::shutdown::Tasks;
 use crate::store::Store;
@@ -233,8 +233,8 @@ async fn shown(store: &Store, latest: u64, gateway: gateways::Gateway) -> Result
         revision,
         lag_revisions,
         lag_ms: outdated_since.map_or(0, |since_ms| now_ms.saturating_sub(since_ms)),
-        last_seen_at: epoch_seconds(gateway.seen_ms),
-        started_at: epoch_seconds(gateway.started_ms),
+        last_seen_at: seconds(gateway.seen_ms),
+        started_at: seconds(gateway.started_ms),
         requests: gateway.requests,
         requests_per_second: gateway.requests_per_second,
     })

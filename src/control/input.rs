@@ -36,6 +36,20 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Body<T> {
     }
 }
 
+/// The JSON body of a call that takes none, too.
+pub(super) struct BodyOrNone<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequestParts<App> for BodyOrNone<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        match parts.extensions.get::<Arrived>() {
+            Some(Arrived::Whole(bytes)) if bytes.trim_ascii().is_empty() => Ok(Self(T::default())),
+            _ => Body::from_request_parts(parts, app).await.map(|Body(body)| Self(body)),
+        }
+    }
+}
+
 /// A JSON object: of a type that serde would also take as an array of its fields' values.
 pub(super) struct JsonObject<T>(pub T);
 

@@ -18,7 +18,9 @@ mod input;
 mod openapi;
 pub mod operator;
 mod report;
+mod rotation;
 mod sign_ins;
+mod terms;
 mod tokens;
 mod usage;
 
@@ -98,6 +100,7 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(tokens::search))
         .routes(routes!(tokens::limits))
         .routes(routes!(tokens::show, tokens::update, tokens::delete))
+        .routes(routes!(rotation::rotate))
         .routes(routes!(accounts::whoami_v1))
         .routes(routes!(accounts::whoami_v2))
         .routes(routes!(accounts::settings))
@@ -178,6 +181,7 @@ pub async fn start(
         ports.push(Port(listener, Some(tls::start(tls, expiry, &tasks).map_err(StartError::Tls)?)));
         addresses.https = Some(https);
     }
+    tasks.spawn(rotation::end_tokens(store.clone(), tasks.clone()));
     let (router, description) = all_routes().split_for_parts();
     let app = App::new(Parts {
         store: store.clone(),

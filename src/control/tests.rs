@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod api_tokens;
 mod connections;
+mod life;
 mod outage;
 mod receipts;
 mod stream;

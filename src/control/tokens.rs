@@ -2,10 +2,11 @@
 
 use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
-use super::first_start::random_shipping_token;
 use super::gateways::{Changed, Wait, Waiting};
-use super::input::{Body, Flag, JsonObject, Others, PathId, flag};
-use crate::store::tokens::{SortField, Token, TokenSearch};
+use super::input::{Body, Flag, JsonObject, Others, PathId, flag, nullable};
+use super::terms::{RetirementObject, ScopeObject, expires_ms, seconds, value};
+use crate::domain::terms::Terms;
+use crate::store::tokens::{self, SortField, Token, TokenSearch};
 use axum::Json;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ pub(super) struct TokenObject {
     name: String,
     #[schema(value_type = i32)]
     id: u32,
-    /// The secret that shippers send.
+    /// The secret that shippers send; empty when only its digest is known.
     token: String,
     /// Seconds since the Unix epoch.
     updated_at: f64,
@@ -31,29 +32,45 @@ pub(super) struct TokenObject {
     created_at: f64,
     created_by: String,
     enabled: bool,
+    /// `false` when only the token's digest is known; otherwise missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_known: Option<bool>,
+    /// When it expires or expired, in seconds since the Unix epoch; missing when it lasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<f64>,
+    /// Missing when it ships everything from everywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<ScopeObject>,
+    /// `true` in a dry run; otherwise missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_refuse: Option<bool>,
+    /// Of a token that a rotation replaces, as long as it ships; otherwise missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retirement: Option<RetirementObject>,
 }
 
 impl From<Token> for TokenObject {
     fn from(token: Token) -> Self {
         Self {
+            token_known: token.value.plaintext().is_none().then_some(false),
+            expires_at: token.terms.expires_ms.map(seconds),
+            scope: ScopeObject::of(&token.terms.scope),
+            would_refuse: token.terms.would_refuse.then_some(true),
+            retirement: RetirementObject::of(&token),
             name: token.name,
             id: token.id.0,
-            token: token.secret.expose().to_owned(),
-            updated_at: epoch_seconds(token.updated_ms),
+            token: token.value.plaintext().map_or_else(String::new, |secret| secret.expose().to_owned()),
+            updated_at: seconds(token.updated_ms),
             updated_by: token.updated_by,
-            created_at: epoch_seconds(token.created_ms),
+            created_at: seconds(token.created_ms),
             created_by: token.created_by,
             enabled: token.enabled,
         }
     }
 }
 
-/// Instants in JSON: seconds since the Unix epoch, with a fraction.
-pub(super) fn epoch_seconds(unix_ms: u64) -> f64 {
-    unix_ms as f64 / 1_000.0
-}
-
 #[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct NewToken {
     /// Unique in the account, at most 100 characters.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
@@ -62,6 +79,21 @@ pub(super) struct NewToken {
     #[serde(default)]
     #[schema(schema_with = flag)]
     enabled: Option<Flag>,
+    /// The value that shippers have already, 16 to 128 characters of `A-Z a-z 0-9 _ -`; a random one when missing.
+    token: Option<String>,
+    /// In place of it: its SHA-256, as 64 hexadecimal digits. The value itself is then never known here.
+    digest: Option<String>,
+    /// When it expires, in seconds since the Unix epoch; it lasts when missing.
+    expires_at: Option<f64>,
+    /// In place of it: in how many seconds it expires.
+    expires_in: Option<f64>,
+    /// It ships everything from everywhere when missing.
+    #[schema(value_type = Option<ScopeObject>)]
+    scope: Option<JsonObject<ScopeObject>>,
+    /// `true` for a dry run: it ships, and what its disabling would stop is counted.
+    #[serde(default)]
+    #[schema(schema_with = flag)]
+    would_refuse: Option<Flag>,
 }
 
 /// Create a token.
@@ -71,7 +103,7 @@ pub(super) struct NewToken {
     request_body = NewToken,
     responses(
         (status = 201, description = "Created", body = TokenObject),
-        (status = 400, description = "The name is empty or taken, or the plan's limit is reached", body = ErrorBody),
+        (status = 400, description = "The name is empty or taken, the plan's limit is reached, the value is in use, or its terms are none", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
 )]
@@ -79,9 +111,16 @@ pub(super) async fn create(
     admin: Admin,
     Body(new): Body<NewToken>,
 ) -> Result<(StatusCode, Json<TokenObject>), ApiError> {
-    let enabled = new.enabled.is_none_or(|flag| flag.0);
-    let secret = random_shipping_token()?;
-    let token = admin.store.create_token(admin.account, &new.name, enabled, secret, &admin.by).await;
+    let expires_ms = expires_ms(&admin.store, Some(new.expires_at), new.expires_in)?.flatten();
+    let scope = ScopeObject::parse(new.scope)?;
+    let would_refuse = new.would_refuse.is_some_and(|flag| flag.0);
+    let new = tokens::NewToken {
+        name: &new.name,
+        enabled: new.enabled.is_none_or(|flag| flag.0),
+        value: value(new.token.as_deref(), new.digest.as_deref())?,
+        terms: Terms { expires_ms, scope, would_refuse },
+    };
+    let token = admin.store.create_token(admin.account, new, &admin.by).await;
     token
         .map(|token| (StatusCode::CREATED, Json(token.into())))
         .map_err(ApiError::of(Area::LogShippingTokens))
@@ -104,6 +143,7 @@ pub(super) async fn show(admin: Admin, id: PathId) -> Result<Json<TokenObject>, 
 }
 
 #[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct TokenUpdate {
     /// The new name; left as it is when missing.
     #[serde(default)]
@@ -113,9 +153,24 @@ pub(super) struct TokenUpdate {
     #[serde(default)]
     #[schema(schema_with = flag)]
     enabled: Option<Flag>,
+    /// When it expires, in seconds since the Unix epoch; `null`: it lasts, and is not being retired any more. Left as it is when missing.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<f64>)]
+    expires_at: Option<Option<f64>>,
+    /// In place of it: in how many seconds it expires.
+    #[serde(default)]
+    expires_in: Option<f64>,
+    /// The whole new scope; `null`: everything from everywhere. Left as it is when missing.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<ScopeObject>)]
+    scope: Option<Option<JsonObject<ScopeObject>>>,
+    /// Whether it is in a dry run. Left as it is when missing.
+    #[serde(default)]
+    #[schema(schema_with = flag)]
+    would_refuse: Option<Flag>,
 }
 
-/// Rename, enable or disable a token.
+/// Rename, enable or disable a token, or change its terms.
 #[utoipa::path(
     operation_id = "updateLogShippingToken",
     put, path = "/v1/log-shipping/tokens/{id}", tag = "log shipping tokens", security(("apiToken" = [])),
@@ -124,7 +179,7 @@ pub(super) struct TokenUpdate {
     responses(
         (status = 200, description = "The token; if it was waited for, every gateway enforces the change", body = Changed<TokenObject>),
         (status = 202, description = "The token: the change stands, but some gateways have not confirmed it in time", body = Changed<TokenObject>),
-        (status = 400, description = "Neither field is there, it is the last enabled token, the plan's limit is reached, or the name is empty or taken", body = ErrorBody),
+        (status = 400, description = "No field is there, it is the last enabled token or the last that lasts, the plan's limit is reached, the name is empty or taken, or the terms are none", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
         (status = 404, description = "The account has no such token", body = ErrorBody),
     )
@@ -135,16 +190,22 @@ pub(super) async fn update(
     wait: Wait,
     Body(update): Body<TokenUpdate>,
 ) -> Result<(StatusCode, Json<Changed<TokenObject>>), ApiError> {
-    let enabled = update.enabled.map(|flag| flag.0);
-    if update.name.is_none() && enabled.is_none() {
+    let update = tokens::TokenUpdate {
+        name: update.name.as_deref(),
+        enabled: update.enabled.map(|flag| flag.0),
+        expires_ms: expires_ms(&admin.store, update.expires_at, update.expires_in)?,
+        scope: update.scope.map(ScopeObject::parse).transpose()?,
+        would_refuse: update.would_refuse.map(|flag| flag.0),
+    };
+    if update == tokens::TokenUpdate::default() {
         return Err(ApiError::Malformed(
-            "Nothing to change: a token's fields are name and enabled".to_owned(),
+            "Nothing to change: a token's fields are name, enabled, expiresAt, expiresIn, scope and wouldRefuse".to_owned(),
         ));
     }
     wait.announce(&mut admin);
     let token = admin
         .store
-        .update_token(admin.account, id.token()?, update.name.as_deref(), enabled, &admin.by)
+        .update_token(admin.account, id.token()?, update, &admin.by)
         .await
         .map_err(ApiError::of(Area::LogShippingTokens))?;
     wait.answer(&admin.store, token.into()).await
@@ -158,7 +219,7 @@ pub(super) async fn update(
     responses(
         (status = 200, description = "What was deleted; if it was waited for, every gateway enforces it", body = Changed<TokenObject>),
         (status = 202, description = "What was deleted: the change stands, but some gateways have not confirmed it in time", body = Changed<TokenObject>),
-        (status = 400, description = "It is the last token, or the last enabled one", body = ErrorBody),
+        (status = 400, description = "It is the last token, the last enabled one, or the last of those that lasts", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
         (status = 404, description = "The account has no such token", body = ErrorBody),
     )
@@ -178,7 +239,11 @@ pub(super) async fn delete(
 pub(super) struct Limits {
     /// How many tokens the plan lets be enabled at a time.
     max_allowed_tokens: u32,
+    /// But for those being retired.
     num_of_enabled_tokens: u32,
+    /// How many are being retired by rotations; missing when none are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_of_retiring_tokens: Option<u32>,
 }
 
 /// Show how many tokens may be enabled, and how many are.
@@ -193,7 +258,11 @@ pub(super) struct Limits {
 pub(super) async fn limits(admin: Admin) -> Result<Json<Limits>, ApiError> {
     let limits = admin.store.token_limits(admin.account).await;
     let limits = limits.map_err(ApiError::of(Area::LogShippingTokens))?;
-    Ok(Json(Limits { max_allowed_tokens: limits.enabled_max, num_of_enabled_tokens: limits.enabled }))
+    Ok(Json(Limits {
+        max_allowed_tokens: limits.enabled_max,
+        num_of_enabled_tokens: limits.enabled,
+        num_of_retiring_tokens: (limits.retiring > 0).then_some(limits.retiring),
+    }))
 }
 
 #[derive(Default, Deserialize, ToSchema)]

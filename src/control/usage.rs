@@ -3,7 +3,7 @@
 use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
 use super::input::{Asked, PathId};
-use super::tokens::epoch_seconds;
+use super::terms::seconds;
 use crate::domain::timestamp::rfc3339_millis;
 use crate::domain::usage::{ClientUse, Sums};
 use crate::store::usage::{DELETED, DISABLED, DayUsage, TokenState, TokenUsage};
@@ -154,7 +154,7 @@ pub(super) async fn of_account(
 }
 
 fn minute(minute: u32) -> f64 {
-    epoch_seconds(u64::from(minute) * 60_000)
+    seconds(u64::from(minute) * 60_000)
 }
 
 impl From<TokenUsage> for UsageObject {
@@ -175,7 +175,7 @@ impl From<TokenUsage> for UsageObject {
             id: usage.id.0,
             name: usage.name,
             state,
-            deleted_at: deleted_ms.map(epoch_seconds),
+            deleted_at: deleted_ms.map(seconds),
             first_used_at: usage.first_used_minute.map(minute),
             last_used_at: usage.last_used_minute.map(minute),
             counts: Counts::new(usage.sums, usage.refusals),

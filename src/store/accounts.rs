@@ -2,13 +2,15 @@
 
 use super::api_tokens::insert_api_token;
 use super::rules::{self, Name, Refusal};
-use super::tokens::{TOKEN_COLUMNS, Token, insert_token, set_default, token_of};
+use super::tokens::rows::{TOKEN_COLUMNS, insert_token, set_default, token_of};
+use super::tokens::{NewToken, Token};
 use super::write::{Counter, Write};
 use super::{By, Inner, Store, StoreError, number, number_or_none};
 use crate::domain::account::{AccountGrant, AccountId, Durability, Retention};
 use crate::domain::directory::Change;
 use crate::domain::plan::Plan;
-use crate::domain::token::{ApiToken, ShippingToken};
+use crate::domain::terms::Terms;
+use crate::domain::token::{ApiToken, ShippingToken, TokenValue};
 use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
@@ -236,7 +238,9 @@ async fn insert_account(
     write.audit(account.id, "account.create", subject(account.id), None, Some(audited(&account))).await?;
     write.change(Change::Account(account.grant()));
     let name = Name::parse(FIRST_TOKEN)?;
-    let token = insert_token(inner, write, account.id, &name, true, secrets.shipping_token).await?;
+    let value = TokenValue::Plaintext(secrets.shipping_token);
+    let new = NewToken { name: FIRST_TOKEN, enabled: true, value, terms: Terms::default() };
+    let token = insert_token(inner, write, account.id, &name, new).await?;
     set_default(write, account.id, None, i64::from(token.id.0)).await?;
     insert_api_token(write, account.id, &Name::parse(FIRST_API_TOKEN)?, &secrets.api_token).await?;
     Ok(account)
@@ -306,7 +310,7 @@ fn durability_name(durability: Durability) -> &'static str {
     }
 }
 
-fn subject(account: AccountId) -> String {
+pub(super) fn subject(account: AccountId) -> String {
     format!("account:{account}")
 }
 

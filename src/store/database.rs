@@ -111,6 +111,7 @@ impl Kind {
             self.migration(2, "api token numbers", include_str!("migrations/0002_api_token_numbers.sql")),
             self.migration(10, "gateways", include_str!("migrations/0010_gateways.sql")),
             self.migration(11, "usage", include_str!("migrations/0011_usage.sql")),
+            self.migration(20, "terms of shipping tokens", include_str!("migrations/0020_terms.sql")),
         ])
     }
 

@@ -1,6 +1,7 @@
 //! The directory as gateways learn it: all of it at one moment, and what changed since.
 
 use super::accounts::grant_of;
+use super::tokens::rows::terms_of;
 use super::{Store, StoreError, number};
 use crate::domain::account::{AccountId, TokenId};
 use crate::domain::directory::Change;
@@ -155,7 +156,8 @@ impl SnapshotReader {
                 }
                 Next::Token(last) => {
                     let rows = sqlx::query(
-                        "SELECT id, account, digest FROM shipping_tokens WHERE enabled = 1 AND digest > $1 \
+                        "SELECT id, account, digest, expires_ms, scope_json, would_refuse FROM shipping_tokens \
+                         WHERE enabled = 1 AND digest > $1 \
                          ORDER BY digest LIMIT $2",
                     );
                     let rows = rows.bind(last).bind(ROWS_AT_ONCE).fetch_all(&mut *self.tx).await?;
@@ -181,6 +183,6 @@ fn token_of(row: &AnyRow) -> Result<Change, StoreError> {
         digest: TokenDigest::from_hex(row.try_get("digest")?).ok_or(StoreError::Damaged("digest"))?,
         token: TokenId(number(row, "id")?),
         account: AccountId(number(row, "account")?),
-        terms: None,
+        terms: terms_of(row)?.shared(),
     })
 }

@@ -129,7 +129,12 @@ struct Known {
 
 impl Gateways {
     pub(super) async fn load(readers: &AnyPool) -> Result<Self, sqlx::Error> {
-        let rows = sqlx::query("SELECT * FROM gateways").fetch_all(readers).await?;
+        let rows = sqlx::query(
+            "SELECT id, instance, number, address, software, store, revision, started_ms, first_seen_ms, seen_ms, \
+             left_ms, requests, requests_per_1000_s FROM gateways",
+        )
+        .fetch_all(readers)
+        .await?;
         let this = Self { known: Mutex::default(), reports: watch::Sender::new(0) };
         // A row that cannot be read is a gateway that reports again.
         rows.iter()

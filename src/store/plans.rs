@@ -61,7 +61,8 @@ async fn refuse_too_many_enabled(write: &mut Write<'_>, plan: Plan) -> Result<()
     let rows = sqlx::query(
         "SELECT a.id, a.name, COUNT(*) AS enabled FROM accounts a \
          JOIN shipping_tokens t ON t.account = a.id AND t.enabled = 1 \
-         GROUP BY a.id, a.name HAVING COUNT(*) > $1 ORDER BY a.id",
+         GROUP BY a.id, a.name HAVING COUNT(t.retiring_since_ms) > $1 OR COUNT(*) - COUNT(t.retiring_since_ms) > $1 \
+         ORDER BY a.id",
     )
     .bind(i64::from(plan.enabled_tokens_max()))
     .fetch_all(&mut *write.tx)

@@ -3,12 +3,24 @@
 //! They are asked inside the transaction that acts on the verdict, so what they were told still holds when it commits.
 
 use crate::domain::account::Retention;
+use crate::domain::terms::{DOORS, SCOPE_ENTRIES_MAX, Scope, TYPE_BYTES_MAX};
 
 /// Longest name of a token or an account, in characters.
 pub const NAME_CHARS_MAX: usize = 100;
 
 /// Longest retention, in days.
 pub const RETENTION_DAYS_MAX: u32 = 3_650;
+
+const DAY_MS: u64 = 86_400_000;
+
+/// How long a token may be retired, in milliseconds.
+pub const OVERLAP_MS_MAX: u64 = 30 * DAY_MS;
+
+/// The shortest time without use that tells anything, in milliseconds: use is known to the minute.
+pub const QUIET_FOR_MS_MIN: u64 = 60_000;
+
+/// The end of the year 9999: what can be written as a date.
+pub const EXPIRES_MS_MAX: u64 = 253_402_300_799_999;
 
 /// A request that is understood and not allowed. The text is for the one who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +48,38 @@ pub enum Refusal {
         way_out(*max, "enable another one first")
     )]
     LastEnabledToken { max: u32 },
+    #[error(
+        "This is the account's last enabled log shipping token that does not expire, which can be neither disabled, deleted \
+         nor given an expiry: {}",
+        way_out(*max, "enable another one that does not expire first")
+    )]
+    LastLastingToken { max: u32 },
+    #[error("This value cannot be had: it is in use as a token already")]
+    TokenValueTaken,
+    #[error("expiresAt is an instant to come, in seconds since 1970, before the year 10000")]
+    ExpiresAt,
+    #[error("This token has expired: to enable it, give it a later expiresAt, or null to have it last")]
+    Expired,
+    #[error("A scope's list has at most {SCOPE_ENTRIES_MAX} entries")]
+    ScopeTooLong,
+    #[error("A scope's doors are out of: {}", DOORS.join(", "))]
+    UnknownDoor,
+    #[error("A scope's types have 1 to {TYPE_BYTES_MAX} bytes")]
+    ScopeType,
+    #[error("overlap is between 1 second and {} days, in seconds", OVERLAP_MS_MAX / DAY_MS)]
+    Overlap,
+    #[error("quietFor is between 1 minute and {} days, in seconds", OVERLAP_MS_MAX / DAY_MS)]
+    QuietFor,
+    #[error("A token that is being retired ends {} days after its rotation at the latest", OVERLAP_MS_MAX / DAY_MS)]
+    Deadline,
+    #[error("This token is being retired: rotate the one that takes its place")]
+    AlreadyRetiring,
+    #[error("Only an enabled token can be rotated")]
+    RotatesDisabled,
+    #[error(
+        "The account's plan allows {max} token(s) being retired at a time: wait for the end of one, or disable it first"
+    )]
+    RetiringLimit { max: u32 },
     #[error("The account has another API token with this name")]
     ApiTokenNameTaken,
     #[error("This is the account's last API token: create another one first")]
@@ -50,11 +94,7 @@ pub enum Refusal {
 
 /// What to do about it, which a plan that allows one enabled token leaves no room for.
 fn way_out(enabled_max: u32, usual: &'static str) -> &'static str {
-    if enabled_max > 1 {
-        usual
-    } else {
-        "one must be enabled and no more may be, so it cannot be replaced on this plan; a larger plan allows it"
-    }
+    if enabled_max > 1 { usual } else { "to replace it, rotate it; a larger plan allows more" }
 }
 
 /// A name fit to be stored and shown: trimmed, not empty, not too long, on one line.
@@ -80,12 +120,27 @@ impl Name {
     }
 }
 
+/// What a token is called while it is being retired: cut short, so that it stays a name. `number` tells namesakes of one day apart.
+pub fn retired_name(name: &str, day: &str, number: u32) -> Result<Name, Refusal> {
+    let mark = match number {
+        1 => format!(" (until {day})"),
+        _ => format!(" (until {day}, {number})"),
+    };
+    let kept: String = name.chars().take(NAME_CHARS_MAX - mark.len()).collect();
+    Name::parse(&(kept.trim_end().to_owned() + &mark))
+}
+
 /// How many shipping tokens an account has, and may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenCounts {
     pub total: u32,
+    /// Enabled ones, but for those being retired.
     pub enabled: u32,
-    /// How many the account's plan lets be enabled at a time.
+    /// Enabled ones without expiry.
+    pub lasting: u32,
+    /// Enabled ones that a rotation replaces.
+    pub retiring: u32,
+    /// How many the account's plan lets be enabled at a time. As many more may be in retirement.
     pub enabled_max: u32,
 }
 
@@ -96,23 +151,67 @@ impl TokenCounts {
         if self.enabled < max { Ok(()) } else { Err(Refusal::EnabledLimit { max }) }
     }
 
-    /// An enabled token may be disabled while another one stays enabled.
-    pub fn may_disable_one(self) -> Result<(), Refusal> {
+    /// An enabled token may be disabled, deleted or, if it lasts, be given an expiry, while another one that lasts stays
+    /// enabled.
+    pub fn may_lose_one(self, lasting: bool) -> Result<(), Refusal> {
+        let max = self.enabled_max;
         match self {
-            Self { total: ..=1, enabled_max: max, .. } => Err(Refusal::SoleToken { max }),
-            Self { enabled: ..=1, enabled_max: max, .. } => Err(Refusal::LastEnabledToken { max }),
-            _ => Ok(()),
+            Self { lasting: 2.., .. } => Ok(()),
+            Self { lasting: 1, .. } if !lasting => Ok(()),
+            Self { total: ..=1, .. } => Err(Refusal::SoleToken { max }),
+            Self { enabled, retiring, .. } if enabled + retiring <= 1 => {
+                Err(Refusal::LastEnabledToken { max })
+            }
+            _ => Err(Refusal::LastLastingToken { max }),
         }
     }
 
-    /// An enabled token may be deleted when it may be disabled; a disabled one while it is not alone.
-    pub fn may_delete_one(self, enabled: bool) -> Result<(), Refusal> {
-        match self {
-            _ if enabled => self.may_disable_one(),
-            Self { total: ..=1, enabled_max: max, .. } => Err(Refusal::SoleToken { max }),
-            _ => Ok(()),
-        }
+    /// A disabled token may be deleted while it is not alone.
+    pub fn may_delete_disabled(self) -> Result<(), Refusal> {
+        if self.total > 1 { Ok(()) } else { Err(Refusal::SoleToken { max: self.enabled_max }) }
     }
+
+    /// One more token may be retired while fewer than the plan allows to be enabled are.
+    pub fn may_retire_another(self) -> Result<(), Refusal> {
+        let max = self.enabled_max;
+        if self.retiring < max { Ok(()) } else { Err(Refusal::RetiringLimit { max }) }
+    }
+}
+
+/// Checks an expiry that somebody asks for at `now_ms`.
+pub fn check_expiry(expires_ms: u64, now_ms: u64) -> Result<(), Refusal> {
+    if expires_ms > now_ms && expires_ms <= EXPIRES_MS_MAX { Ok(()) } else { Err(Refusal::ExpiresAt) }
+}
+
+/// Checks the deadline of a token that is being retired since `since_ms`.
+pub fn check_deadline(since_ms: u64, deadline_ms: u64) -> Result<(), Refusal> {
+    if deadline_ms <= since_ms.saturating_add(OVERLAP_MS_MAX) { Ok(()) } else { Err(Refusal::Deadline) }
+}
+
+/// Checks how long a rotation takes.
+pub fn check_rotation(overlap_ms: u64, quiet_for_ms: Option<u64>) -> Result<(), Refusal> {
+    if !(1_000..=OVERLAP_MS_MAX).contains(&overlap_ms) {
+        return Err(Refusal::Overlap);
+    }
+    match quiet_for_ms {
+        Some(quiet_for_ms) if !(QUIET_FOR_MS_MIN..=OVERLAP_MS_MAX).contains(&quiet_for_ms) => {
+            Err(Refusal::QuietFor)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks a scope whose networks were parsed.
+pub fn check_scope(scope: &Scope) -> Result<(), Refusal> {
+    let longest = scope.doors.len().max(scope.sources.len()).max(scope.types.len());
+    if longest > SCOPE_ENTRIES_MAX {
+        return Err(Refusal::ScopeTooLong);
+    }
+    if scope.doors.iter().any(|door| !DOORS.contains(&&**door)) {
+        return Err(Refusal::UnknownDoor);
+    }
+    let fits = |name: &str| (1..=TYPE_BYTES_MAX).contains(&name.len());
+    if scope.types.iter().all(|name| fits(name)) { Ok(()) } else { Err(Refusal::ScopeType) }
 }
 
 /// Checks an account's bounds.
@@ -154,20 +253,73 @@ mod tests {
         let ok = Ok(());
         let sole = |max| Err(Refusal::SoleToken { max });
         let last = |max| Err(Refusal::LastEnabledToken { max });
+        let lasting = |max| Err(Refusal::LastLastingToken { max });
         let full = |max| Err(Refusal::EnabledLimit { max });
-        for (total, enabled, max, enable, disable, delete_enabled, delete_disabled) in [
-            (1, 1, 1, full(1), sole(1), sole(1), sole(1)),
-            (2, 1, 1, full(1), last(1), last(1), ok),
-            (2, 1, 15, ok, last(15), last(15), ok),
-            (2, 2, 15, ok, ok, ok, ok),
-            (30, 15, 15, full(15), ok, ok, ok),
-            (30, 14, 15, ok, ok, ok, ok),
+        let retires = |max| Err(Refusal::RetiringLimit { max });
+        // Counts, then: enable another, lose one that lasts, lose one that does not, delete a disabled one, retire another.
+        for ((total, enabled, lasts, retiring, max), enable, lose, lose_other, delete, retire) in [
+            ((1, 1, 1, 0, 1), full(1), sole(1), ok, sole(1), ok),
+            ((2, 1, 1, 0, 1), full(1), last(1), ok, ok, ok),
+            ((2, 1, 1, 1, 1), full(1), lasting(1), ok, ok, retires(1)),
+            ((2, 1, 1, 0, 15), ok, last(15), ok, ok, ok),
+            ((2, 2, 2, 0, 15), ok, ok, ok, ok, ok),
+            ((2, 2, 1, 0, 15), ok, lasting(15), ok, ok, ok),
+            ((30, 15, 15, 0, 15), full(15), ok, ok, ok, ok),
+            ((30, 14, 14, 0, 15), ok, ok, ok, ok, ok),
+            ((30, 15, 1, 15, 15), full(15), lasting(15), ok, ok, retires(15)),
+            ((30, 14, 1, 14, 15), ok, lasting(15), ok, ok, ok),
         ] {
-            let counts = TokenCounts { total, enabled, enabled_max: max };
+            let counts = TokenCounts { total, enabled, lasting: lasts, retiring, enabled_max: max };
             assert_eq!(counts.may_enable_another(), enable, "{counts:?}");
-            assert_eq!(counts.may_disable_one(), disable, "{counts:?}");
-            assert_eq!(counts.may_delete_one(true), delete_enabled, "{counts:?}");
-            assert_eq!(counts.may_delete_one(false), delete_disabled, "{counts:?}");
+            assert_eq!(counts.may_lose_one(true), lose, "{counts:?}");
+            assert_eq!(counts.may_lose_one(false), lose_other, "{counts:?}");
+            assert_eq!(counts.may_delete_disabled(), delete, "{counts:?}");
+            assert_eq!(counts.may_retire_another(), retire, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_retired_name_is_a_name_and_keeps_what_it_can() {
+        let longest = "ü".repeat(NAME_CHARS_MAX);
+        let check = |name, number| retired_name(name, "2026-01-31", number).map(|name| name.0);
+        assert_eq!(check("apac prod", 1).unwrap(), "apac prod (until 2026-01-31)");
+        assert_eq!(check("apac prod", 12).unwrap(), "apac prod (until 2026-01-31, 12)");
+        let cut = check(&longest, 1).unwrap();
+        assert_eq!(cut.chars().count(), NAME_CHARS_MAX);
+        assert!(cut.ends_with("ü (until 2026-01-31)"), "{cut}");
+        assert!(check(&longest, u32::MAX).is_ok());
+    }
+
+    #[test]
+    fn terms_and_rotations_are_bounded() {
+        let expiry = [(1, 0), (1_000, 1_000), (EXPIRES_MS_MAX + 1, 0)];
+        assert_eq!(expiry.map(|(at, now)| check_expiry(at, now).is_ok()), [true, false, false]);
+        assert_eq!([30 * DAY_MS, 30 * DAY_MS + 1].map(|at| check_deadline(0, at).is_ok()), [true, false]);
+        for (overlap_ms, quiet_for_ms, expect) in [
+            (1_000, None, Ok(())),
+            (OVERLAP_MS_MAX, Some(QUIET_FOR_MS_MIN), Ok(())),
+            (999, None, Err(Refusal::Overlap)),
+            (OVERLAP_MS_MAX + 1, None, Err(Refusal::Overlap)),
+            (DAY_MS, Some(QUIET_FOR_MS_MIN - 1), Err(Refusal::QuietFor)),
+            (DAY_MS, Some(OVERLAP_MS_MAX + 1), Err(Refusal::QuietFor)),
+        ] {
+            assert_eq!(check_rotation(overlap_ms, quiet_for_ms), expect, "{overlap_ms} {quiet_for_ms:?}");
+        }
+        let types = |count: usize, bytes: usize| Scope {
+            types: (0..count).map(|_| "t".repeat(bytes).into()).collect(),
+            ..Scope::default()
+        };
+        let door = |name: &str| Scope { doors: [name.into()].into(), ..Scope::default() };
+        for (scope, expect) in [
+            (Scope::default(), Ok(())),
+            (types(SCOPE_ENTRIES_MAX, TYPE_BYTES_MAX), Ok(())),
+            (types(SCOPE_ENTRIES_MAX + 1, 1), Err(Refusal::ScopeTooLong)),
+            (types(1, 0), Err(Refusal::ScopeType)),
+            (types(1, TYPE_BYTES_MAX + 1), Err(Refusal::ScopeType)),
+            (door("bulk"), Ok(())),
+            (door("window"), Err(Refusal::UnknownDoor)),
+        ] {
+            assert_eq!(check_scope(&scope), expect, "{scope:?}");
         }
     }
 

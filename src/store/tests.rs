@@ -4,6 +4,7 @@
 mod directory;
 mod files;
 mod gateways;
+mod life;
 mod parallel;
 mod postgres;
 mod reopened;
@@ -13,12 +14,13 @@ use super::accounts::{AccountSettings, AccountUpdate, FirstSecrets};
 use super::directory::Delta;
 use super::key::{Key, KeyError, KeySource};
 use super::rules::Refusal;
-use super::tokens::{SortField, TokenSearch};
+use super::tokens::{NewToken, SortField, TokenSearch, TokenUpdate};
 use super::*;
 use crate::domain::account::{Durability, Retention, TokenId};
 use crate::domain::directory::Change;
 use crate::domain::plan::Plan;
-use crate::domain::token::{ApiToken, ShippingToken, TokenDigest};
+use crate::domain::terms::Terms;
+use crate::domain::token::{ApiToken, ShippingToken, TokenDigest, TokenValue};
 use crate::postgres::database_for;
 use std::collections::BTreeSet;
 use tempfile::TempDir;
@@ -67,6 +69,18 @@ fn secret(n: u64) -> ShippingToken {
     ShippingToken::parse(&format!("shipping-token-number-{n:04}")).unwrap()
 }
 
+fn new(name: &str, enabled: bool, n: u64) -> NewToken<'_> {
+    NewToken { name, enabled, value: TokenValue::Plaintext(secret(n)), terms: Terms::default() }
+}
+
+fn rename(name: &str) -> TokenUpdate<'_> {
+    TokenUpdate { name: Some(name), ..TokenUpdate::default() }
+}
+
+fn switch(enabled: bool) -> TokenUpdate<'static> {
+    TokenUpdate { enabled: Some(enabled), ..TokenUpdate::default() }
+}
+
 impl Fixture {
     async fn new(plan: Plan) -> Self {
         Self::with_revisions(plan, 1_000).await
@@ -86,12 +100,12 @@ impl Fixture {
 
     async fn create(&self, n: u64, enabled: bool) -> Result<TokenId, StoreError> {
         let name = format!("token {n}");
-        let token = self.store.create_token(self.account, &name, enabled, secret(n), &self.by).await?;
+        let token = self.store.create_token(self.account, new(&name, enabled, n), &self.by).await?;
         Ok(token.id)
     }
 
     async fn enable(&self, id: TokenId, enabled: bool) -> Result<(), StoreError> {
-        let token = self.store.update_token(self.account, id, None, Some(enabled), &self.by).await?;
+        let token = self.store.update_token(self.account, id, switch(enabled), &self.by).await?;
         assert_eq!(token.enabled, enabled);
         Ok(())
     }
@@ -132,7 +146,7 @@ async fn the_first_account_starts_with_an_enabled_default_token() {
     assert_eq!(f.account, AccountId(1_000));
     let token = f.store.default_token(f.account).await.unwrap();
     assert_eq!((token.id, token.name.as_str(), token.enabled), (FIRST, "default", true));
-    assert_eq!(token.secret, secret(0));
+    assert_eq!(token.value, TokenValue::Plaintext(secret(0)));
     assert_eq!((token.created_ms, token.created_by.as_str()), (1_700_000_000_123, "tester"));
     let again = f.store.create_first_account(Plan::Pro, settings("other"), secrets(9), &f.by).await;
     assert_eq!(again.unwrap(), None);
@@ -190,14 +204,14 @@ async fn the_oldest_enabled_token_succeeds_the_default_one() {
 #[tokio::test]
 async fn names_are_trimmed_unique_and_not_empty() {
     let f = Fixture::new(Plan::Pro).await;
-    let create = |name: &'static str, n| f.store.create_token(f.account, name, true, secret(n), &f.by);
+    let create = |name: &'static str, n| f.store.create_token(f.account, new(name, true, n), &f.by);
     assert_eq!(create("  apac prod ", 1).await.unwrap().name, "apac prod");
     assert_eq!(refusal(create("apac prod", 2).await), Refusal::TokenNameTaken);
     assert_eq!(refusal(create(" ", 2).await), Refusal::NameEmpty);
-    let rename = |name: &'static str| f.store.update_token(f.account, FIRST, Some(name), None, &f.by);
-    assert_eq!(refusal(rename("apac prod").await), Refusal::TokenNameTaken);
-    assert_eq!(rename("default ").await.unwrap().updated_by, "tester", "its own name is not taken");
-    assert_eq!(rename("emea").await.unwrap().name, "emea");
+    let renamed = |name: &'static str| f.store.update_token(f.account, FIRST, rename(name), &f.by);
+    assert_eq!(refusal(renamed("apac prod").await), Refusal::TokenNameTaken);
+    assert_eq!(renamed("default ").await.unwrap().updated_by, "tester", "its own name is not taken");
+    assert_eq!(renamed("emea").await.unwrap().name, "emea");
 }
 
 #[tokio::test]
@@ -212,7 +226,11 @@ async fn numbers_are_never_used_again() {
 async fn an_update_that_changes_nothing_leaves_no_trace() {
     let f = Fixture::new(Plan::Pro).await;
     f.clock.advance(std::time::Duration::from_secs(5));
-    let token = f.store.update_token(f.account, FIRST, Some("default"), Some(true), &f.by).await.unwrap();
+    let token = f
+        .store
+        .update_token(f.account, FIRST, TokenUpdate { enabled: Some(true), ..rename("default") }, &f.by)
+        .await
+        .unwrap();
     assert_eq!(token.updated_ms, 1_700_000_000_123);
     assert_eq!(f.store.audit_trail(f.account, None, 10).await.unwrap().len(), 4);
     assert_eq!(*f.store.latest_revision().borrow(), 1);
@@ -253,7 +271,7 @@ async fn finds_sorts_and_pages() {
     let f = Fixture::new(Plan::Pro).await;
     for (n, name, enabled) in [(1, "c", true), (2, "a", false), (3, "b", true)] {
         f.clock.advance(std::time::Duration::from_secs(1));
-        f.store.create_token(f.account, name, enabled, secret(n), &f.by).await.unwrap();
+        f.store.create_token(f.account, new(name, enabled, n), &f.by).await.unwrap();
     }
     let find = async |enabled, sort: &[(SortField, bool)], offset, limit| {
         let search = TokenSearch { enabled, sort: sort.to_vec(), offset, limit };
@@ -287,8 +305,11 @@ async fn the_trail_says_who_did_what_and_holds_no_secret() {
         request_id: Some("r".to_owned()),
         awaited: None,
     };
-    let second = f.store.create_token(f.account, "second", true, secret(2), &by).await.unwrap();
-    f.store.update_token(f.account, FIRST, Some("old"), Some(false), &by).await.unwrap();
+    let second = f.store.create_token(f.account, new("second", true, 2), &by).await.unwrap();
+    f.store
+        .update_token(f.account, FIRST, TokenUpdate { enabled: Some(false), ..rename("old") }, &by)
+        .await
+        .unwrap();
     f.store.delete_token(f.account, FIRST, &by).await.unwrap();
     let trail = f.store.audit_trail(f.account, None, 5).await.unwrap();
     let line = |e: &audit::AuditEntry| {

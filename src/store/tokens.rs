@@ -1,24 +1,33 @@
-//! Log shipping tokens of one account: create, find, rename, enable, disable, delete.
+//! Log shipping tokens of one account: create, find, change, enable, disable, delete, replace.
 
-use super::rules::{Name, Refusal, TokenCounts};
+pub mod rotation;
+pub(super) mod rows;
+
+use super::rules::{self, Name, Refusal, TokenCounts};
 use super::usage::remember;
-use super::write::{Counter, Write};
-use super::{By, Inner, Store, StoreError, number};
+use super::write::Write;
+use super::{By, Store, StoreError, number};
 use crate::domain::account::{AccountId, TokenId};
 use crate::domain::directory::Change;
-use crate::domain::plan::Plan;
-use crate::domain::token::{ShippingToken, TokenDigest};
-use serde_json::{Value, json};
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use crate::domain::terms::{Scope, Terms};
+use crate::domain::token::TokenValue;
+use rotation::end_due;
+use rows::{
+    TOKEN_COLUMNS, audited, by_id, counts, directory_change, find, insert_token, is_taken, save, subject,
+    succeed_default, token_of,
+};
+use sqlx::AssertSqlSafe;
 
 /// A log shipping token as its account's admins see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     pub id: TokenId,
     pub name: String,
-    pub secret: ShippingToken,
+    pub value: TokenValue,
     pub enabled: bool,
+    pub terms: Terms,
+    /// Of a token that a rotation replaces, as long as it still ships.
+    pub retirement: Option<Retirement>,
     /// Unix milliseconds.
     pub created_ms: u64,
     pub created_by: String,
@@ -27,11 +36,43 @@ pub struct Token {
     pub updated_by: String,
 }
 
+/// How a token is being retired. Its deadline is its expiry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retirement {
+    /// Unix milliseconds.
+    pub since_ms: u64,
+    pub successor: TokenId,
+    /// After how long without use it ends before its deadline.
+    pub quiet_for_ms: Option<u64>,
+}
+
+/// A token to be created.
+#[derive(Debug)]
+pub struct NewToken<'a> {
+    pub name: &'a str,
+    pub enabled: bool,
+    pub value: TokenValue,
+    pub terms: Terms,
+}
+
+/// What to change of a token; `None` leaves as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenUpdate<'a> {
+    pub name: Option<&'a str>,
+    pub enabled: Option<bool>,
+    /// `Some(None)`: it lasts.
+    pub expires_ms: Option<Option<u64>>,
+    pub scope: Option<Scope>,
+    pub would_refuse: Option<bool>,
+}
+
 /// How many tokens may be enabled at a time, and how many are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenLimits {
     pub enabled_max: u32,
+    /// But for those being retired.
     pub enabled: u32,
+    pub retiring: u32,
 }
 
 /// By what found tokens are ordered.
@@ -58,32 +99,26 @@ pub struct FoundTokens {
     pub tokens: Vec<Token>,
 }
 
-/// What [`token_of`] reads. By name, here and in every other query: one that asks for all columns fails on PostgreSQL from
-/// when a replica of a later version has added one.
-pub(super) const TOKEN_COLUMNS: &str =
-    "id, account, name, digest, ciphertext, enabled, created_ms, created_by, updated_ms, updated_by";
-
-fn by_id() -> AssertSqlSafe<String> {
-    AssertSqlSafe(format!("SELECT {TOKEN_COLUMNS} FROM shipping_tokens WHERE account = $1 AND id = $2"))
-}
-
 impl Store {
-    /// Creates a token whose secret is `secret`.
+    /// Creates a token.
     pub async fn create_token(
         &self,
         account: AccountId,
-        name: &str,
-        enabled: bool,
-        secret: ShippingToken,
+        new: NewToken<'_>,
         by: &By,
     ) -> Result<Token, StoreError> {
-        let name = Name::parse(name)?;
+        let name = Name::parse(new.name)?;
         let mut write = Write::begin(&self.0, by).await?;
+        end_due(&self.0, &mut write, Some(account)).await?;
+        rules::check_scope(&new.terms.scope)?;
+        if let Some(expires_ms) = new.terms.expires_ms {
+            rules::check_expiry(expires_ms, write.at_ms.unsigned_abs())?;
+        }
         refuse_taken_name(&mut write, account, &name, None).await?;
-        if enabled {
+        if new.enabled {
             counts(&mut write.tx, account).await?.may_enable_another()?;
         }
-        let token = insert_token(&self.0, &mut write, account, &name, enabled, secret).await?;
+        let token = insert_token(&self.0, &mut write, account, &name, new).await?;
         write.commit().await?;
         Ok(token)
     }
@@ -98,37 +133,33 @@ impl Store {
         token_of(&self.0, &row.ok_or(StoreError::NotFound)?)
     }
 
-    /// Renames, enables or disables a token; `None` leaves as it is.
+    /// Changes a token: its name, its terms, and whether it is enabled.
     pub async fn update_token(
         &self,
         account: AccountId,
         id: TokenId,
-        name: Option<&str>,
-        enabled: Option<bool>,
+        update: TokenUpdate<'_>,
         by: &By,
     ) -> Result<Token, StoreError> {
-        let name = name.map(Name::parse).transpose()?;
+        let name = update.name.map(Name::parse).transpose()?;
         let mut write = Write::begin(&self.0, by).await?;
+        end_due(&self.0, &mut write, Some(account)).await?;
         let before = find(&self.0, &mut write, account, id).await?;
-        let mut after = before.clone();
+        let mut after = update.applied_to(&before);
         if let Some(name) = name {
             refuse_taken_name(&mut write, account, &name, Some(id)).await?;
             name.as_str().clone_into(&mut after.name);
         }
-        after.enabled = enabled.unwrap_or(before.enabled);
         if after == before {
             return Ok(before);
         }
-        if after.enabled && !before.enabled {
-            counts(&mut write.tx, account).await?.may_enable_another()?;
-        } else if before.enabled && !after.enabled {
-            counts(&mut write.tx, account).await?.may_disable_one()?;
-        }
+        let counts = counts(&mut write.tx, account).await?;
+        check_update(&before, &after, counts, write.at_ms.unsigned_abs())?;
         after.updated_ms = write.at_ms.unsigned_abs();
         write.actor().clone_into(&mut after.updated_by);
         save(&mut write, &after).await?;
         audit_update(&mut write, account, &before, &after).await?;
-        if after.enabled != before.enabled {
+        if after.enabled != before.enabled || after.enabled && after.terms != before.terms {
             write.change(directory_change(account, &after));
             succeed_default(&mut write, account).await?;
         }
@@ -139,8 +170,13 @@ impl Store {
     /// Deletes a token and returns what it was.
     pub async fn delete_token(&self, account: AccountId, id: TokenId, by: &By) -> Result<Token, StoreError> {
         let mut write = Write::begin(&self.0, by).await?;
+        end_due(&self.0, &mut write, Some(account)).await?;
         let token = find(&self.0, &mut write, account, id).await?;
-        counts(&mut write.tx, account).await?.may_delete_one(token.enabled)?;
+        let counts = counts(&mut write.tx, account).await?;
+        match token.enabled {
+            true => counts.may_lose_one(token.lasts())?,
+            false => counts.may_delete_disabled()?,
+        }
         sqlx::query("DELETE FROM shipping_tokens WHERE account = $1 AND id = $2")
             .bind(i64::from(account.0))
             .bind(i64::from(id.0))
@@ -149,7 +185,7 @@ impl Store {
         remember(&mut write, account, &token).await?;
         write.audit(account, "shipping-token.delete", subject(id), Some(audited(&token)), None).await?;
         if token.enabled {
-            write.change(Change::Revoke { digest: token.secret.digest() });
+            write.change(Change::Revoke { digest: token.value.digest() });
             succeed_default(&mut write, account).await?;
         }
         write.commit().await?;
@@ -158,8 +194,8 @@ impl Store {
 
     pub async fn token_limits(&self, account: AccountId) -> Result<TokenLimits, StoreError> {
         let mut tx = self.0.moment().await?;
-        let TokenCounts { enabled_max, enabled, .. } = counts(&mut tx, account).await?;
-        Ok(TokenLimits { enabled_max, enabled })
+        let TokenCounts { enabled_max, enabled, retiring, .. } = counts(&mut tx, account).await?;
+        Ok(TokenLimits { enabled_max, enabled, retiring })
     }
 
     pub async fn search_tokens(
@@ -215,95 +251,71 @@ fn order_by(sort: &[(SortField, bool)]) -> String {
     terms.join(", ")
 }
 
-/// Writes a new token, its audit entry and its place in the directory. The caller has asked the rules.
-pub(super) async fn insert_token(
-    inner: &Inner,
-    write: &mut Write<'_>,
-    account: AccountId,
-    name: &Name,
-    enabled: bool,
-    secret: ShippingToken,
-) -> Result<Token, StoreError> {
-    let id = write.draw(Counter::Token).await?;
-    let token = Token {
-        id: TokenId(u32::try_from(id).map_err(|_| StoreError::Damaged("token_next"))?),
-        name: name.as_str().to_owned(),
-        secret,
-        enabled,
-        created_ms: write.at_ms.unsigned_abs(),
-        created_by: write.actor().to_owned(),
-        updated_ms: write.at_ms.unsigned_abs(),
-        updated_by: write.actor().to_owned(),
-    };
-    sqlx::query(
-        "INSERT INTO shipping_tokens (id, account, name, digest, ciphertext, enabled, created_ms, created_by, \
-         updated_ms, updated_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
-    .bind(id)
-    .bind(i64::from(account.0))
-    .bind(&token.name)
-    .bind(token.secret.digest().to_hex())
-    .bind(inner.cipher.seal(&owner(account, token.id), token.secret.expose()))
-    .bind(i64::from(enabled))
-    .bind(write.at_ms)
-    .bind(&token.created_by)
-    .bind(write.at_ms)
-    .bind(&token.updated_by)
-    .execute(&mut *write.tx)
-    .await?;
-    write.audit(account, "shipping-token.create", subject(token.id), None, Some(audited(&token))).await?;
-    if enabled {
-        write.change(directory_change(account, &token));
+impl Token {
+    /// Whether it ships until somebody ends it. An account always has an enabled token that lasts.
+    fn lasts(&self) -> bool {
+        self.terms.expires_ms.is_none()
     }
-    Ok(token)
 }
 
-async fn save(write: &mut Write<'_>, token: &Token) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE shipping_tokens SET name = $1, enabled = $2, updated_ms = $3, updated_by = $4 WHERE id = $5",
-    )
-    .bind(&token.name)
-    .bind(i64::from(token.enabled))
-    .bind(write.at_ms)
-    .bind(&token.updated_by)
-    .bind(i64::from(token.id.0))
-    .execute(&mut *write.tx)
-    .await?;
-    Ok(())
+impl TokenUpdate<'_> {
+    /// All but the name, which has to be parsed. A token that is disabled, or that lasts again, is not being retired any more.
+    fn applied_to(self, before: &Token) -> Token {
+        let mut after = before.clone();
+        after.enabled = self.enabled.unwrap_or(before.enabled);
+        after.terms.expires_ms = self.expires_ms.unwrap_or(before.terms.expires_ms);
+        after.terms.scope = self.scope.unwrap_or_else(|| before.terms.scope.clone());
+        after.terms.would_refuse = self.would_refuse.unwrap_or(before.terms.would_refuse);
+        after.retirement = before.retirement.filter(|_| after.enabled && !after.lasts());
+        after
+    }
 }
 
-/// A new name and a new state are two entries, each with what it changed alone.
+/// Asks the rules about a change of a token's state and terms.
+fn check_update(before: &Token, after: &Token, counts: TokenCounts, now_ms: u64) -> Result<(), Refusal> {
+    if after.terms.scope != before.terms.scope {
+        rules::check_scope(&after.terms.scope)?;
+    }
+    if let Some(expires_ms) = after.terms.expires_ms {
+        if after.terms.expires_ms != before.terms.expires_ms {
+            rules::check_expiry(expires_ms, now_ms)?;
+        } else if after.enabled && expires_ms <= now_ms {
+            return Err(Refusal::Expired);
+        }
+        if let Some(retirement) = after.retirement {
+            rules::check_deadline(retirement.since_ms, expires_ms)?;
+        }
+    }
+    let counted = |token: &Token| token.enabled && token.retirement.is_none();
+    if counted(after) && !counted(before) {
+        counts.may_enable_another()?;
+    }
+    let is_kept = |token: &Token| token.enabled && token.lasts();
+    if is_kept(before) && !is_kept(after) { counts.may_lose_one(true) } else { Ok(()) }
+}
+
+/// A new name, new terms and a new state are an entry each, with what it changed alone.
 async fn audit_update(
     write: &mut Write<'_>,
     account: AccountId,
     before: &Token,
     after: &Token,
 ) -> Result<(), StoreError> {
-    let renamed = Token { enabled: before.enabled, ..after.clone() };
-    if renamed.name != before.name {
-        let (was, is) = (Some(audited(before)), Some(audited(&renamed)));
-        write.audit(account, "shipping-token.rename", subject(after.id), was, is).await?;
-    }
-    if after.enabled != before.enabled {
-        let action = if after.enabled { "shipping-token.enable" } else { "shipping-token.disable" };
-        let (was, is) = (Some(audited(&renamed)), Some(audited(after)));
-        write.audit(account, action, subject(after.id), was, is).await?;
+    let renamed = Token { name: after.name.clone(), ..before.clone() };
+    let agreed = Token { terms: after.terms.clone(), retirement: after.retirement, ..renamed.clone() };
+    let switch = if after.enabled { "shipping-token.enable" } else { "shipping-token.disable" };
+    let steps = [
+        ("shipping-token.rename", before, &renamed, renamed.name != before.name),
+        ("shipping-token.terms", &renamed, &agreed, agreed.terms != renamed.terms),
+        (switch, &agreed, after, after.enabled != before.enabled),
+    ];
+    for (action, was, is, differs) in steps {
+        if differs {
+            let (was, is) = (Some(audited(was)), Some(audited(is)));
+            write.audit(account, action, subject(after.id), was, is).await?;
+        }
     }
     Ok(())
-}
-
-async fn find(
-    inner: &Inner,
-    write: &mut Write<'_>,
-    account: AccountId,
-    id: TokenId,
-) -> Result<Token, StoreError> {
-    let row = sqlx::query(by_id())
-        .bind(i64::from(account.0))
-        .bind(i64::from(id.0))
-        .fetch_optional(&mut *write.tx)
-        .await?;
-    token_of(inner, &row.ok_or(StoreError::NotFound)?)
 }
 
 async fn refuse_taken_name(
@@ -312,128 +324,8 @@ async fn refuse_taken_name(
     name: &Name,
     except: Option<TokenId>,
 ) -> Result<(), StoreError> {
-    let taken = sqlx::query("SELECT id FROM shipping_tokens WHERE account = $1 AND name = $2 AND id <> $3")
-        .bind(i64::from(account.0))
-        .bind(name.as_str())
-        .bind(except.map_or(0, |id| i64::from(id.0)))
-        .fetch_optional(&mut *write.tx)
-        .await?;
-    match taken {
-        Some(_) => Err(Refusal::TokenNameTaken.into()),
-        None => Ok(()),
-    }
-}
-
-/// When the default token is no longer enabled, the oldest enabled one takes its place.
-async fn succeed_default(write: &mut Write<'_>, account: AccountId) -> Result<(), StoreError> {
-    let row = sqlx::query(
-        "SELECT a.default_token, MIN(t.id) AS oldest, \
-         MAX(CASE WHEN t.id = a.default_token THEN 1 ELSE 0 END) AS stays \
-         FROM accounts a JOIN shipping_tokens t ON t.account = a.id AND t.enabled = 1 \
-         WHERE a.id = $1 GROUP BY a.default_token",
-    )
-    .bind(i64::from(account.0))
-    .fetch_one(&mut *write.tx)
-    .await?;
-    if row.try_get::<i64, _>("stays")? == 1 {
-        return Ok(());
-    }
-    let before: Option<i64> = row.try_get("default_token")?;
-    set_default(write, account, before, row.try_get("oldest")?).await
-}
-
-/// Makes `token` the account's default one.
-pub(super) async fn set_default(
-    write: &mut Write<'_>,
-    account: AccountId,
-    before: Option<i64>,
-    token: i64,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE accounts SET default_token = $1 WHERE id = $2")
-        .bind(token)
-        .bind(i64::from(account.0))
-        .execute(&mut *write.tx)
-        .await?;
-    let value = |id: i64| json!({ "defaultTokenId": id });
-    write
-        .audit(
-            account,
-            "account.default-token",
-            format!("account:{account}"),
-            before.map(value),
-            Some(value(token)),
-        )
-        .await
-}
-
-async fn plan_of(connection: &mut AnyConnection, account: AccountId) -> Result<Plan, StoreError> {
-    let row = sqlx::query(
-        "SELECT COALESCE(a.plan, p.plan) AS plan FROM accounts a LEFT JOIN accounts p ON p.id = a.parent \
-         WHERE a.id = $1",
-    )
-    .bind(i64::from(account.0))
-    .fetch_optional(connection)
-    .await?
-    .ok_or(StoreError::NotFound)?;
-    Plan::from_name(row.try_get("plan")?).ok_or(StoreError::Damaged("plan"))
-}
-
-async fn counts(connection: &mut AnyConnection, account: AccountId) -> Result<TokenCounts, StoreError> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS total, COUNT(CASE WHEN enabled = 1 THEN 1 END) AS enabled FROM shipping_tokens \
-         WHERE account = $1",
-    )
-    .bind(i64::from(account.0))
-    .fetch_one(&mut *connection)
-    .await?;
-    Ok(TokenCounts {
-        total: number(&row, "total")?,
-        enabled: number(&row, "enabled")?,
-        enabled_max: plan_of(connection, account).await?.enabled_tokens_max(),
-    })
-}
-
-pub(super) fn token_of(inner: &Inner, row: &AnyRow) -> Result<Token, StoreError> {
-    let id = TokenId(number(row, "id")?);
-    let account = AccountId(number(row, "account")?);
-    let secret = inner
-        .cipher
-        .open(&owner(account, id), row.try_get("ciphertext")?)
-        .map_err(|_| StoreError::Damaged("ciphertext"))?;
-    let secret = ShippingToken::parse(&secret).map_err(|_| StoreError::Damaged("ciphertext"))?;
-    if TokenDigest::from_hex(row.try_get("digest")?) != Some(secret.digest()) {
-        return Err(StoreError::Damaged("digest"));
-    }
-    Ok(Token {
-        id,
-        name: row.try_get("name")?,
-        secret,
-        enabled: row.try_get::<i64, _>("enabled")? == 1,
-        created_ms: number(row, "created_ms")?,
-        created_by: row.try_get("created_by")?,
-        updated_ms: number(row, "updated_ms")?,
-        updated_by: row.try_get("updated_by")?,
-    })
-}
-
-/// What a sealed secret belongs to.
-fn owner(account: AccountId, token: TokenId) -> String {
-    format!("shipping-token:{account}:{}", token.0)
-}
-
-fn subject(token: TokenId) -> String {
-    format!("shipping-token:{}", token.0)
-}
-
-fn audited(token: &Token) -> Value {
-    json!({ "name": token.name, "enabled": token.enabled })
-}
-
-fn directory_change(account: AccountId, token: &Token) -> Change {
-    let digest = token.secret.digest();
-    if token.enabled {
-        Change::Token { digest, token: token.id, account, terms: None }
-    } else {
-        Change::Revoke { digest }
+    match is_taken(write, account, name, except).await? {
+        true => Err(Refusal::TokenNameTaken.into()),
+        false => Ok(()),
     }
 }

@@ -169,7 +169,7 @@ pub(super) async fn remember(
     .bind(i64::from(token.id.0))
     .bind(i64::from(account.0))
     .bind(&token.name)
-    .bind(token.secret.digest().to_hex())
+    .bind(token.value.digest().to_hex())
     .bind(at_ms)
     .execute(&mut *write.tx)
     .await?;

@@ -9,7 +9,7 @@ use crate::wire::{DIRECTORY_PATH, HEARTBEAT_MS, Message, VERSION};
 use std::io::Write;
 
 /// Reads a stream, and keeps a directory as a gateway would.
-struct Follower {
+pub(super) struct Follower {
     body: Incoming,
     buffered: Vec<u8>,
     store: String,
@@ -17,7 +17,7 @@ struct Follower {
 }
 
 impl Follower {
-    async fn open(running: &Running, query: &str) -> Self {
+    pub(super) async fn open(running: &Running, query: &str) -> Self {
         let response = running.gateway().open("GET", &format!("{DIRECTORY_PATH}{query}"), "").await;
         assert_eq!(response.status(), 200);
         let mut follower = Self {
@@ -50,7 +50,7 @@ impl Follower {
         self.next_line().await.map(|line| serde_json::from_slice(&line).unwrap())
     }
 
-    async fn snapshot(mut self) -> Self {
+    pub(super) async fn snapshot(mut self) -> Self {
         let Some(Message::Snapshot { revision, changes }) = self.next().await else { panic!("no snapshot") };
         let mut crc32c = 0;
         for _ in 0..changes {
@@ -65,7 +65,7 @@ impl Follower {
     }
 
     /// Waits for the next delta and applies it.
-    async fn delta(&mut self) {
+    pub(super) async fn delta(&mut self) {
         loop {
             match self.next().await.unwrap() {
                 Message::Heartbeat { revision, .. } => assert_eq!(revision, self.directory.revision()),
@@ -80,7 +80,7 @@ impl Follower {
         }
     }
 
-    fn admits(&self, secret: &str) -> bool {
+    pub(super) fn admits(&self, secret: &str) -> bool {
         self.directory.admit(&TokenDigest::of(secret), || 0).is_ok()
     }
 }

@@ -253,9 +253,9 @@ async fn a_misspelt_field_is_not_a_200_that_does_nothing() {
     let token = admin.create("spare").await;
     let search = format!("{TOKENS}/search");
     for (method, path, body, told) in [
-        ("PUT", &token, r#"{"enable":false}"#, "name and enabled"),
-        ("PUT", &token, "{}", "name and enabled"),
-        ("PUT", &token, r#"{"name":null,"Enabled":false}"#, "name and enabled"),
+        ("PUT", &token, r#"{"enable":false}"#, "name, enabled, expiresAt"),
+        ("PUT", &token, "{}", "name, enabled, expiresAt"),
+        ("PUT", &token, r#"{"name":null,"Enabled":false}"#, "name, enabled, expiresAt"),
         ("POST", &search, r#"{"filters":{"enabled":true}}"#, "filter, sort and pagination"),
         ("POST", &search, r#"{"filter":{"enable":true}}"#, "enabled"),
         ("POST", &search, r#"{"pagination":{"page":2}}"#, "pageNumber and pageSize"),
@@ -281,7 +281,7 @@ async fn a_misspelt_field_is_not_a_200_that_does_nothing() {
 #[tokio::test]
 async fn a_refusal_does_not_advise_what_the_plan_forbids() {
     for (plan, sole, last) in [
-        (Plan::Community, "a larger plan allows it", "a larger plan allows it"),
+        (Plan::Community, "rotate it; a larger plan allows more", "rotate it; a larger plan allows more"),
         (Plan::Pro, "create another one first", "enable another one first"),
     ] {
         let running = Running::start(plan).await;

@@ -51,7 +51,7 @@ async fn a_follower_learns_of_every_commit_and_of_nothing_else() {
     let token = f.create(1, true).await.unwrap();
     assert!(latest.has_changed().unwrap());
     assert_eq!(*latest.borrow_and_update(), 2);
-    f.store.update_token(f.account, token, Some("renamed"), None, &f.by).await.unwrap();
+    f.store.update_token(f.account, token, rename("renamed"), &f.by).await.unwrap();
     let disabled = f.create(2, false).await.unwrap();
     f.delete(disabled).await.unwrap();
     assert!(!latest.has_changed().unwrap(), "a gateway knows no names and no disabled tokens");

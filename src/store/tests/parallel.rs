@@ -76,11 +76,11 @@ pub(super) async fn act(store: Store, account: AccountId, admin: u64, max: u32) 
         let any = tokens[dice as usize % tokens.len()].id;
         let answer = match dice >> 32 & 3 {
             0 => {
-                let (name, secret) = (format!("{admin} {step}"), secret(admin * 100 + step + 1));
-                store.create_token(account, &name, dice & 1 == 0, secret, &by).await
+                let name = format!("{admin} {step}");
+                store.create_token(account, new(&name, dice & 1 == 0, admin * 100 + step + 1), &by).await
             }
-            1 => store.update_token(account, any, None, Some(true), &by).await,
-            2 => store.update_token(account, any, None, Some(false), &by).await,
+            1 => store.update_token(account, any, switch(true), &by).await,
+            2 => store.update_token(account, any, switch(false), &by).await,
             _ => store.delete_token(account, any, &by).await,
         };
         match answer {
@@ -99,7 +99,7 @@ async fn a_writer_that_gives_up_takes_nothing_from_those_who_share_its_commit() 
         writers.spawn(async move {
             let name = writer.to_string();
             let by = By::default();
-            let create = store.create_token(account, &name, false, secret(writer + 100), &by);
+            let create = store.create_token(account, new(&name, false, writer + 100), &by);
             // Every other one is gone after a while that is sometimes too short, as a client may be.
             let patience = if writer % 2 == 0 { 60_000_000 } else { writer * 150 };
             match tokio::time::timeout(Duration::from_micros(patience), create).await {

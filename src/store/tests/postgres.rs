@@ -133,15 +133,15 @@ async fn a_replica_learns_at_once_and_takes_no_token_that_another_deleted() {
     for n in 0..20 {
         let enabled = n % 2 == 1;
         if n == 0 {
-            one.create_token(account, "second", true, secret(1), &by).await.unwrap();
+            one.create_token(account, new("second", true, 1), &by).await.unwrap();
         } else {
-            one.update_token(account, TokenId(FIRST.0 + 1), None, Some(enabled), &by).await.unwrap();
+            one.update_token(account, TokenId(FIRST.0 + 1), switch(enabled), &by).await.unwrap();
         }
         let began = Instant::now();
         wait_for(&mut latest, known(&one)).await;
         took.push(began.elapsed());
         if n == 0 {
-            one.update_token(account, TokenId(FIRST.0 + 1), None, Some(false), &by).await.unwrap();
+            one.update_token(account, TokenId(FIRST.0 + 1), switch(false), &by).await.unwrap();
         }
     }
     took.sort_unstable();
@@ -205,9 +205,8 @@ async fn a_server_that_went_and_came_back_is_used_again() {
         }
         let began = Instant::now();
         let by = By::default();
-        let none = secret(9);
         let (write, read, whole) = tokio::join!(
-            one.create_token(account, "none", true, none, &by),
+            one.create_token(account, new("none", true, 9), &by),
             one.token(account, FIRST),
             other.snapshot()
         );
@@ -217,7 +216,7 @@ async fn a_server_that_went_and_came_back_is_used_again() {
         assert!(began.elapsed() < PATIENCE);
         server.run();
         let name = format!("crashes {crashes}");
-        one.create_token(account, &name, true, secret(u64::from(crashes) + 1), &by).await.unwrap();
+        one.create_token(account, new(&name, true, u64::from(crashes) + 1), &by).await.unwrap();
         wait_for(&mut other.latest_revision(), known(&one)).await;
         assert_eq!(one.snapshot().await.unwrap(), other.snapshot().await.unwrap());
     }
@@ -232,8 +231,9 @@ async fn columns_that_a_later_version_adds_disturb_nobody() {
     for round in 0..2 {
         // Twice on each connection: the second time as prepared before.
         for n in 0..8 {
-            let (name, secret) = (format!("{round} {n}"), secret(round * 100 + n + 1));
-            let id = store.create_token(account, &name, false, secret, &by).await.unwrap().id;
+            let name = format!("{round} {n}");
+            let id =
+                store.create_token(account, new(&name, false, round * 100 + n + 1), &by).await.unwrap().id;
             store.token(account, id).await.unwrap();
             store.default_token(account).await.unwrap();
             store.search_tokens(account, &TokenSearch { limit: 9, ..TokenSearch::default() }).await.unwrap();
@@ -267,8 +267,8 @@ async fn create_throughout(
     let mut outcomes = vec![];
     while !*stop.borrow() {
         let name = format!("{writer}-{}", outcomes.len());
-        let secret = secret(writer * 100_000 + outcomes.len() as u64);
-        let outcome = match store.create_token(account, &name, false, secret, &By::default()).await {
+        let new = new(&name, false, writer * 100_000 + outcomes.len() as u64);
+        let outcome = match store.create_token(account, new, &By::default()).await {
             Ok(_) => Some(true),
             Err(StoreError::Unavailable(_)) => Some(false),
             Err(StoreError::OutcomeUnknown(_)) => None,
@@ -328,7 +328,7 @@ async fn a_replica_that_hangs_inside_a_change_does_not_stop_the_others_for_ever(
     let hanging = write::Write::begin(&one.0, &by).await.unwrap();
     let began = Instant::now();
     let mut attempts = 0;
-    while let Err(fault) = other.create_token(account, "other", true, secret(1), &by).await {
+    while let Err(fault) = other.create_token(account, new("other", true, 1), &by).await {
         assert!(matches!(fault, StoreError::Unavailable(_)), "{fault:?}");
         assert!(began.elapsed() < PATIENCE);
         attempts += 1;
@@ -338,7 +338,7 @@ async fn a_replica_that_hangs_inside_a_change_does_not_stop_the_others_for_ever(
         hanging.commit().await,
         Err(StoreError::OutcomeUnknown(_) | StoreError::Unavailable(_))
     ));
-    one.create_token(account, "one", true, secret(2), &by).await.unwrap();
+    one.create_token(account, new("one", true, 2), &by).await.unwrap();
 }
 
 /// A way to the server that swallows everything, once told to: what a cut line looks like from here.
@@ -375,23 +375,23 @@ async fn connections_over_a_line_that_was_cut_are_left_behind() {
     let account = first_account(&far, Plan::Pro).await.unwrap();
     let following = far.clone();
     tokio::spawn(async move { following.follow_replicas().await });
-    far.create_token(account, "before", true, secret(1), &By::default()).await.unwrap();
+    far.create_token(account, new("before", true, 1), &By::default()).await.unwrap();
     cut.send_replace(true);
     // Whoever asks gives up at some time, as the API does.
     let by = By::default();
-    let asked = far.create_token(account, "lost", true, secret(2), &by);
+    let asked = far.create_token(account, new("lost", true, 2), &by);
     let given_up = timeout(Duration::from_millis(300), asked).await;
     assert!(given_up.is_err(), "{given_up:?}");
     cut.send_replace(false);
     let began = Instant::now();
     let mut n = 3;
-    while let Err(fault) = far.create_token(account, "after", true, secret(n), &by).await {
+    while let Err(fault) = far.create_token(account, new("after", true, n), &by).await {
         assert!(matches!(fault, StoreError::Unavailable(_)), "{fault:?}");
         assert!(began.elapsed() < PATIENCE);
         n += 1;
     }
     // The replica listens again, too.
-    near.create_token(account, "near", true, secret(99), &by).await.unwrap();
+    near.create_token(account, new("near", true, 99), &by).await.unwrap();
     wait_for(&mut far.latest_revision(), known(&near)).await;
 }
 
