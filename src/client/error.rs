@@ -1,6 +1,7 @@
 //! Why a command did not succeed, and what to do about it.
 
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -40,11 +41,15 @@ pub enum ClientError {
     NotFound { what: &'static str, text: String, list: &'static str },
     #[error("{text} is the id of one {what} and the name of another: use the other's id {id}, or rename it")]
     Ambiguous { what: &'static str, text: String, id: u64 },
-    #[error("nothing to change: name a setting, such as --retention-days 30")]
+    #[error("nothing to change: name a setting, as --help lists them")]
     NothingToChange,
     /// The change stands, but was waited for in vain.
     #[error("{text}")]
     NotEnforced { text: String, answer: Value },
+    #[error("{} cannot be read", path.display())]
+    ValueFile { path: PathBuf, source: std::io::Error },
+    #[error("{} holds no value", .0.display())]
+    NoValue(PathBuf),
 }
 
 impl ClientError {

@@ -1,7 +1,7 @@
 //! The command line's side of the REST API: `shipgate token …`, `account …`, `api-token …`, `gateways` and `audit`.
 //!
 //! A thin client: every rule is the server's, and what it answers is shown in words, as a table or as it came. It reads
-//! no configuration of the server and opens no file.
+//! no configuration of the server, and no file but the one that holds a token's own value.
 
 mod accounts;
 mod api;

@@ -8,17 +8,46 @@ const SHOWN_ONCE: &str = "Keep the API token: it is not shown again.";
 
 /// One token, or an array of them.
 pub(super) fn tokens(answer: &Value) -> String {
-    let header = ["ID", "NAME", "ENABLED", "TOKEN", "CREATED", "CREATED BY"];
+    let header = ["ID", "NAME", "ENABLED", "TOKEN", "CREATED", "CREATED BY", "TERMS"];
     table(&header, answer, |token| {
         vec![
             text(&token["id"]),
             text(&token["name"]),
             if token["enabled"] == true { "yes" } else { "no" }.to_owned(),
-            text(&token["token"]),
+            if token["tokenKnown"] == false { "(not known)".to_owned() } else { text(&token["token"]) },
             instant(&token["createdAt"]),
             text(&token["createdBy"]),
+            terms(token),
         ]
     })
+}
+
+/// What a token may do less than others.
+fn terms(token: &Value) -> String {
+    let mut terms = vec![];
+    match (&token["retirement"], &token["expiresAt"]) {
+        (retirement @ Value::Object(_), deadline) => {
+            terms.push(format!("being retired until {}", instant(deadline)));
+            if let Some(seconds) = retirement["quietFor"].as_f64() {
+                terms.push(format!("or unused for {seconds} s"));
+            }
+            if retirement["lastUsedAt"].is_number() {
+                terms.push(format!("last used {}", instant(&retirement["lastUsedAt"])));
+            }
+        }
+        (_, Value::Null) => {}
+        (_, expiry) => terms.push(format!("until {}", instant(expiry))),
+    }
+    for (key, word) in [("sources", "from"), ("types", "type"), ("doors", "door")] {
+        let names: Vec<_> = token["scope"][key].as_array().into_iter().flatten().map(text).collect();
+        if !names.is_empty() {
+            terms.push(format!("{word} {}", names.join(" ")));
+        }
+    }
+    if token["wouldRefuse"] == true {
+        terms.push("dry run".to_owned());
+    }
+    if terms.is_empty() { "-".to_owned() } else { terms.join(", ") }
 }
 
 /// An array of accounts.

@@ -27,7 +27,7 @@ fn parse(line: &[&str]) -> Result<Command, clap::Error> {
 }
 
 struct Server {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     _shutdown: Shutdown,
     url: String,
     store: Store,
@@ -60,7 +60,7 @@ impl Server {
         let shutdown = Shutdown::new();
         let address =
             start(&config, store.clone(), Arc::new(Metrics::new()), shutdown.tasks()).await.unwrap();
-        Self { _folder: folder, _shutdown: shutdown, url: format!("http://{}/", address.http), store, first }
+        Self { folder, _shutdown: shutdown, url: format!("http://{}/", address.http), store, first }
     }
 
     async fn run(&self, line: &[&str]) -> Result<String, Failure> {
@@ -99,6 +99,51 @@ async fn tokens_are_managed_by_name_or_id() {
     let ids: Vec<_> =
         server.json(&["token", "list"]).await.as_array().unwrap().iter().map(|t| t["id"].clone()).collect();
     assert_eq!(ids, [1_000_000, 1_000_001]);
+}
+
+#[tokio::test]
+async fn a_token_is_made_with_terms_and_replaced() {
+    let server = Server::start().await;
+    let file = server.folder.path().join("value");
+    std::fs::write(&file, "a-value-that-shippers-have\n").unwrap();
+    let value_file = file.to_str().unwrap();
+    let line = "token create contractor --expires-in 30d --scope-source 10.0.0.0/8 --scope-source 192.0.2.7 \
+                --scope-type nginx --would-refuse --value-file";
+    let line: Vec<_> = line.split_whitespace().chain([value_file]).collect();
+    let created = server.run(&line).await.unwrap();
+    assert!(created.contains("a-value-that-shippers-have"), "{created}");
+    assert!(created.contains("until 20"), "{created}");
+    assert!(created.ends_with("from 10.0.0.0/8 192.0.2.7/32, type nginx, dry run"), "{created}");
+    let line = "token set contractor --no-expiry --scope-type k8s --would-refuse no";
+    let set = server.run(&line.split(' ').collect::<Vec<_>>()).await.unwrap();
+    assert!(set.ends_with("  type k8s"), "{set}");
+    let set = server.json(&["token", "set", "contractor", "--no-scope", "--expires-in", "90m"]).await;
+    assert!(set["scope"].is_null() && set["expiresAt"].is_number(), "{set}");
+    let rotated = server.run(&["token", "rotate", "default", "--overlap", "2d", "--quiet-for", "1h"]).await;
+    let rotated = rotated.unwrap();
+    assert!(
+        rotated.contains("1000002  default ") && rotated.contains("1000000  default (until "),
+        "{rotated}"
+    );
+    assert!(rotated.lines().last().unwrap().contains("being retired until 20"), "{rotated}");
+    assert!(rotated.ends_with("or unused for 3600 s"), "{rotated}");
+    assert_eq!(server.run(&["token", "limits"]).await.unwrap(), "2 of at most 15 enabled, 1 being retired");
+    let digest = "ab".repeat(32);
+    let unknown = server.run(&["token", "rotate", "contractor", "--digest", &digest]).await.unwrap();
+    assert!(unknown.contains("(not known)"), "{unknown}");
+    let (code, text) = told(server.run(&["token", "set", "contractor"]).await);
+    assert!(code == 2 && text.contains("nothing to change"), "{text}");
+    let (code, text) = told(server.run(&["token", "create", "x", "--value-file", "/nowhere"]).await);
+    assert!(code == 1 && text.contains("/nowhere"), "{text}");
+    for line in [
+        &["token", "create", "x", "--expires-in", "soon"][..],
+        &["token", "create", "x", "--expires-in", "0.5d"],
+        &["token", "create", "x", "--digest", &digest, "--value-file", "f"],
+        &["token", "set", "x", "--no-scope", "--scope-type", "t"],
+        &["token", "set", "x", "--no-expiry", "--expires-in", "1d"],
+    ] {
+        assert!(parse(line).is_err(), "{line:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! `shipgate token …`
 
+mod terms;
+
 use super::api::Api;
 use super::gateways::{self, Wait};
 use super::table::{self, text};
 use super::{ClientError, Named, Shown};
 use clap::Subcommand;
 use serde_json::{Value, json};
+use terms::{Brought, ChangedTerms, NewTerms, seconds};
 
 const TOKENS: &str = "/v1/log-shipping/tokens";
 const SETTINGS: &str = "/v1/account-management/settings";
@@ -38,6 +41,30 @@ pub enum TokenAction {
         /// Create it disabled
         #[arg(long)]
         disabled: bool,
+        #[command(flatten)]
+        value: Brought,
+        #[command(flatten)]
+        terms: NewTerms,
+    },
+    /// Change a token's terms: until when, from where and for which logs it ships
+    Set {
+        /// The token's id or name
+        token: String,
+        #[command(flatten)]
+        terms: ChangedTerms,
+    },
+    /// Replace a token: its successor ships from now on, and the token itself for an overlap
+    Rotate {
+        /// The token's id or name
+        token: String,
+        /// How long the old token ships on, at most 30d [default: 7d]
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        overlap: Option<u64>,
+        /// After how long without use it ends sooner, such as 1h
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        quiet_for: Option<u64>,
+        #[command(flatten)]
+        value: Brought,
     },
     /// Give a token another name
     Rename {
@@ -76,12 +103,29 @@ pub(super) async fn run(api: &Api, action: TokenAction) -> Result<Shown, ClientE
         }
         TokenAction::Limits => Ok(Shown::new(api.get(&format!("{TOKENS}/limits")).await?, |limits| {
             let [max, enabled] = ["maxAllowedTokens", "numOfEnabledTokens"].map(|key| text(&limits[key]));
-            format!("{enabled} of at most {max} enabled")
+            let retiring =
+                limits["numOfRetiringTokens"].as_u64().map(|number| format!(", {number} being retired"));
+            format!("{enabled} of at most {max} enabled{}", retiring.unwrap_or_default())
         })),
         TokenAction::Usage { token } => usage(api, token).await,
-        TokenAction::Create { name, disabled } => {
-            let new = json!({ "name": name, "enabled": !disabled });
+        TokenAction::Create { name, disabled, value, terms } => {
+            let mut new = json!({ "name": name, "enabled": !disabled });
+            value.add_to(&mut new)?;
+            terms.add_to(&mut new);
             Ok(Shown::new(api.post(TOKENS, &new).await?, table::tokens))
+        }
+        TokenAction::Set { token, terms } => {
+            let (id, _) = find(api, &token).await?;
+            Ok(Shown::new(api.put(&path(id), &terms.body()?).await?, table::tokens))
+        }
+        TokenAction::Rotate { token, overlap, quiet_for, value } => {
+            let (id, _) = find(api, &token).await?;
+            let mut rotation = json!({ "overlap": overlap, "quietFor": quiet_for });
+            value.add_to(&mut rotation)?;
+            let rotated = api.post(&format!("{}/rotate", path(id)), &rotation).await?;
+            Ok(Shown::new(rotated, |rotated| {
+                table::tokens(&json!([rotated["successor"], rotated["retiring"]]))
+            }))
         }
         TokenAction::Rename { token, name } => {
             let (id, old) = find(api, &token).await?;
