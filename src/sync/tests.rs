@@ -2,6 +2,7 @@ use super::replica::ContractError;
 use super::*;
 use crate::domain::account::{AccountGrant, AccountId, Retention, TokenId};
 use crate::domain::directory::{Change, OutOfOrder};
+use crate::domain::terms::Terms;
 use crate::domain::token::TokenDigest;
 use crate::wire::Message;
 
@@ -196,4 +197,26 @@ fn a_stream_lives_while_its_snapshot_is_being_prepared() {
     assert_eq!(this.current.control_unix_ms(0), 70);
     this.feed(snapshot(5, &[account(), token(1)])).unwrap();
     assert_eq!(this.admits(1), Some(true));
+}
+
+#[test]
+fn a_token_expires_by_the_control_planes_clock_however_wrong_this_one_is() {
+    const NOW_MS: u64 = 1_700_000_000_000;
+    const HOURS: u64 = 5 * 3_600_000;
+    for own_ms in [NOW_MS, NOW_MS - HOURS, NOW_MS + HOURS, 0] {
+        let current = Current::default();
+        let clock = Clock::manual(own_ms);
+        let mut replica = Replica::new(current.clone(), Arc::new(Metrics::new()), clock.clone());
+        let terms = Terms { expires_ms: Some(NOW_MS + 10_000), ..Terms::default() }.shared();
+        let expiring = Change::Token { digest: digest(1), token: TokenId(1), account: AccountId(1), terms };
+        let hello = line(&Message::Hello { version: wire::VERSION, store: "a".into(), at_ms: NOW_MS });
+        let lines = [vec![hello], snapshot(5, &[account(), expiring])].concat();
+        lines.iter().for_each(|line| replica.take(line).unwrap());
+        let admit = || current.admit(&digest(1), || clock.unix_ms()).unwrap();
+        let permit = admit().unwrap();
+        clock.advance(Duration::from_millis(9_999));
+        assert!(admit().is_ok() && current.admit_again(&permit, || clock.unix_ms()).is_ok(), "{own_ms}");
+        clock.advance(Duration::from_millis(1));
+        assert!(admit().is_err() && current.admit_again(&permit, || clock.unix_ms()).is_err(), "{own_ms}");
+    }
 }

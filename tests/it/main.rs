@@ -18,3 +18,4 @@ mod protocols;
 mod reload;
 mod replicas;
 mod tidy;
+mod tokens;
