@@ -52,6 +52,8 @@ pub enum TokenAction {
         token: String,
         #[command(flatten)]
         terms: ChangedTerms,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Replace a token: its successor ships from now on, and the token itself for an overlap
     Rotate {
@@ -65,6 +67,8 @@ pub enum TokenAction {
         quiet_for: Option<u64>,
         #[command(flatten)]
         value: Brought,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Give a token another name
     Rename {
@@ -114,15 +118,15 @@ pub(super) async fn run(api: &Api, action: TokenAction) -> Result<Shown, ClientE
             terms.add_to(&mut new);
             Ok(Shown::new(api.post(TOKENS, &new).await?, table::tokens))
         }
-        TokenAction::Set { token, terms } => {
+        TokenAction::Set { token, terms, wait } => {
             let (id, _) = find(api, &token).await?;
-            Ok(Shown::new(api.put(&path(id), &terms.body()?).await?, table::tokens))
+            Ok(Shown::new(api.put(&wait.of(path(id)), &terms.body()?).await?, table::tokens))
         }
-        TokenAction::Rotate { token, overlap, quiet_for, value } => {
+        TokenAction::Rotate { token, overlap, quiet_for, value, wait } => {
             let (id, _) = find(api, &token).await?;
             let mut rotation = json!({ "overlap": overlap, "quietFor": quiet_for });
             value.add_to(&mut rotation)?;
-            let rotated = api.post(&format!("{}/rotate", path(id)), &rotation).await?;
+            let rotated = api.post(&wait.of(format!("{}/rotate", path(id))), &rotation).await?;
             Ok(Shown::new(rotated, |rotated| {
                 table::tokens(&json!([rotated["successor"], rotated["retiring"]]))
             }))

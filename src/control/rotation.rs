@@ -2,6 +2,7 @@
 
 use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
+use super::gateways::{Changed, Wait, Waiting};
 use super::input::{BodyOrNone, PathId};
 use super::terms::{milliseconds, value};
 use super::tokens::TokenObject;
@@ -57,29 +58,32 @@ impl From<Rotated> for RotatedTokens {
 #[utoipa::path(
     operation_id = "rotateLogShippingToken",
     post, path = "/v1/log-shipping/tokens/{id}/rotate", tag = "log shipping tokens", security(("apiToken" = [])),
-    params(("id" = i32, Path, description = "The token's id")),
+    params(("id" = i32, Path, description = "The token's id"), Waiting),
     request_body = Option<AskedRotation>,
     responses(
-        (status = 201, description = "Both tokens", body = RotatedTokens),
+        (status = 201, description = "Both tokens; if it was waited for, every gateway knows them", body = Changed<RotatedTokens>),
+        (status = 202, description = "Both tokens: the change stands, but some gateways have not confirmed it in time", body = Changed<RotatedTokens>),
         (status = 400, description = "The token is disabled or being retired, as many are being retired as the plan allows, a time is out of bounds, or the value is in use", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
         (status = 404, description = "The account has no such token", body = ErrorBody),
     )
 )]
 pub(super) async fn rotate(
-    admin: Admin,
+    mut admin: Admin,
     id: PathId,
+    wait: Wait,
     BodyOrNone(asked): BodyOrNone<AskedRotation>,
-) -> Result<(StatusCode, Json<RotatedTokens>), ApiError> {
+) -> Result<(StatusCode, Json<Changed<RotatedTokens>>), ApiError> {
     let rotation = Rotation {
         value: value(asked.token.as_deref(), asked.digest.as_deref())?,
         overlap_ms: asked.overlap.map_or(OVERLAP_MS_DEFAULT, milliseconds),
         quiet_for_ms: asked.quiet_for.map(milliseconds),
     };
+    wait.announce(&mut admin);
     let rotated = admin.store.rotate_token(admin.account, id.token()?, rotation, &admin.by).await;
-    rotated
-        .map(|rotated| (StatusCode::CREATED, Json(rotated.into())))
-        .map_err(ApiError::of(Area::LogShippingTokens))
+    let rotated = rotated.map_err(ApiError::of(Area::LogShippingTokens))?;
+    let (status, body) = wait.answer(&admin.store, rotated.into()).await?;
+    Ok((if status == StatusCode::OK { StatusCode::CREATED } else { status }, body))
 }
 
 /// Ends tokens at their instants, until the stage drains. Gateways do not wait for it: they know the instants themselves.

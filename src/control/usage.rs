@@ -6,7 +6,7 @@ use super::input::{Asked, PathId};
 use super::terms::seconds;
 use crate::domain::timestamp::rfc3339_millis;
 use crate::domain::usage::{ClientUse, Sums};
-use crate::store::usage::{DELETED, DISABLED, DayUsage, TokenState, TokenUsage};
+use crate::store::usage::{DELETED, DISABLED, DayUsage, EXPIRED, TokenState, TokenUsage};
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -164,7 +164,7 @@ impl From<TokenUsage> for UsageObject {
             TokenState::Disabled => ("disabled", None),
             TokenState::Deleted { deleted_ms } => ("deleted", Some(deleted_ms)),
         };
-        let ends = [DISABLED, DELETED].iter().filter_map(|reason| usage.refusals.get(*reason));
+        let ends = [DISABLED, EXPIRED, DELETED].iter().filter_map(|reason| usage.refusals.get(*reason));
         let after_end: u64 = ends.sum();
         let used_after_end = (after_end > 0 || !usage.clients_after_end.is_empty()).then(|| AfterEnd {
             requests: after_end,

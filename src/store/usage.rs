@@ -67,6 +67,7 @@ pub struct DayUsage {
 
 /// Reasons that are the token's own end.
 pub const DISABLED: &str = "disabled";
+pub const EXPIRED: &str = "expired";
 pub const DELETED: &str = "deleted";
 
 impl Store {
@@ -89,7 +90,7 @@ impl Store {
         .bind(signed(self.0.clock.unix_ms()))
         .execute(&mut *tx)
         .await?;
-        let known = known_digests(&mut tx, usage).await?;
+        let known = known_digests(&mut tx, usage, self.0.clock.unix_ms()).await?;
         if is_new.rows_affected() > 0 {
             Rows::of(usage, &known).write(&mut tx).await?;
         }
@@ -183,16 +184,18 @@ type Known = (i64, &'static str);
 async fn known_digests(
     connection: &mut AnyConnection,
     usage: &Usage,
+    now_ms: u64,
 ) -> Result<BTreeMap<TokenDigest, Known>, StoreError> {
+    let now_ms = signed(now_ms).to_string();
     let mut known = BTreeMap::new();
     for strangers in usage.strangers.chunks(ROWS_AT_ONCE) {
         // A value that was brought again belongs to the token that has it now, or had it last.
         for sql in [
             "SELECT id, digest, 'deleted' AS state FROM former_tokens WHERE digest IN {} ORDER BY id",
-            "SELECT id, digest, CASE enabled WHEN 1 THEN 'enabled' ELSE 'disabled' END AS state \
-             FROM shipping_tokens WHERE digest IN {}",
+            "SELECT id, digest, CASE WHEN expires_ms <= now_ms THEN 'expired' WHEN enabled = 1 THEN 'enabled' \
+             ELSE 'disabled' END AS state FROM shipping_tokens WHERE digest IN {}",
         ] {
-            let sql = sql.replace("{}", &placeholders(1, strangers.len()));
+            let sql = sql.replace("{}", &placeholders(1, strangers.len())).replace("now_ms", &now_ms);
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for stranger in strangers {
                 query = query.bind(stranger.digest.to_hex());
@@ -202,6 +205,7 @@ async fn known_digests(
                 let reason = match row.try_get::<String, _>("state")?.as_str() {
                     DELETED => DELETED,
                     DISABLED => DISABLED,
+                    EXPIRED => EXPIRED,
                     // It was not enabled yet, or is again.
                     _ => "not_valid",
                 };
