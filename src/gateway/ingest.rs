@@ -72,6 +72,7 @@ where
     }
     slot.cover(payload.bytes().len() + room)?;
     let mut batch = Batch::parse(permit, payload.bytes(), framing);
+    let _passage = gate.directory.begin_passage();
     let confirmed = confirm(gate, batch.permit(), origin);
     if let Ok(permit) = &confirmed
         && permit.terms() != batch.permit().terms()

@@ -148,8 +148,9 @@ impl GatewayPlane {
             clock.clone(),
         ));
         if let Some(link) = link {
-            let (address, uses) = (listener.addresses().http.to_string(), Arc::clone(&gate.uses));
-            report::start(learning, link, address, uses, current, metrics, &clock, &sync.tasks());
+            let address = listener.addresses().http.to_string();
+            let known = report::Known { address, ledger: Arc::clone(&gate.uses) as _ };
+            report::start(learning, link, known, current, metrics, &clock, &sync.tasks());
         }
         listener.serve(gate, &stage.tasks());
         Ok(Self { drain_timeout: config.gateway.drain_timeout, sync, listener: stage, storage })

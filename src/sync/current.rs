@@ -2,6 +2,7 @@
 //!
 //! A look-up takes no lock, allocates nothing, and its guard never leaves this file, so that none is held across an await.
 
+use super::passage::{Passage, Passages};
 use crate::clock;
 use crate::domain::account::{AccountGrant, AccountId};
 use crate::domain::directory::{Denial, Directory, Permit};
@@ -20,6 +21,7 @@ struct Published {
     directory: ArcSwapOption<Directory>,
     origin: ArcSwap<Origin>,
     revisions: watch::Sender<Option<u64>>,
+    passages: Passages,
     /// Set last: what it says is in force.
     position: Mutex<(String, u64)>,
     /// Counts directories in force that somebody waits for.
@@ -60,6 +62,7 @@ impl Default for Current {
             directory: ArcSwapOption::empty(),
             origin: ArcSwap::default(),
             revisions: watch::Sender::new(None),
+            passages: Passages::default(),
             position: Mutex::default(),
             receipts: watch::Sender::new(0),
             ahead_ms: AtomicI64::new(0),
@@ -99,6 +102,18 @@ impl Current {
     #[inline]
     pub fn control_unix_ms(&self, unix_ms: u64) -> u64 {
         unix_ms.saturating_add_signed(self.0.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// Begins a batch's way from the directory's last word on it to its receipt. A revision is confirmed to the control
+    /// plane only when no batch is on its way that an earlier one let pass.
+    #[inline]
+    pub fn begin_passage(&self) -> Passage<'_> {
+        self.0.passages.begin()
+    }
+
+    /// Resolves when what is on its way was let pass by what is in force now.
+    pub(super) async fn settle(&self) {
+        self.0.passages.settle().await;
     }
 
     /// What is known of an account.

@@ -10,6 +10,7 @@ mod file;
 mod freshness;
 mod last_good;
 pub mod link;
+mod passage;
 mod replica;
 pub mod report;
 mod source;

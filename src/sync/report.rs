@@ -22,13 +22,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 const INTERVAL: Duration = Duration::from_millis(HEARTBEAT_MS);
 /// How long what nobody waits for may wait for more of its kind.
 const SETTLING: Duration = Duration::from_millis(100);
+/// How long batches on their way may take; then what was enforced before is reported once more.
+const SETTLED_TIMEOUT: Duration = INTERVAL;
 /// How long the control plane may take to answer a report.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// For what was counted last.
@@ -64,12 +66,18 @@ pub trait Ledger: Send + Sync + 'static {
     fn keep(&self, known: &[TokenDigest]);
 }
 
-/// Starts reporting over `link`, until the stage drains. `address` is where shippers reach this gateway.
+/// What the rest of the gateway knows and is reported.
+pub struct Known {
+    /// Where shippers reach it.
+    pub address: String,
+    pub ledger: Arc<dyn Ledger>,
+}
+
+/// Starts reporting over `link`, until the stage drains.
 pub fn start(
     config: Config,
     link: Link,
-    address: String,
-    ledger: Arc<dyn Ledger>,
+    Known { address, ledger }: Known,
     current: Current,
     metrics: Arc<Metrics>,
     clock: &Clock,
@@ -84,6 +92,7 @@ pub fn start(
         started_ms: clock.unix_ms(),
         numbers: AtomicU64::new(1),
         pace: Mutex::new(Pace::new(0)),
+        settled: Mutex::default(),
         address,
         current,
         metrics,
@@ -100,6 +109,8 @@ struct Reporter {
     started_ms: u64,
     numbers: AtomicU64,
     pace: Mutex<Pace>,
+    /// What is known to be enforced.
+    settled: Mutex<(String, u64)>,
     address: String,
     current: Current,
     metrics: Arc<Metrics>,
@@ -176,6 +187,10 @@ impl Reporter {
         loop {
             receipts.mark_unchanged();
             revisions.mark_unchanged();
+            tokio::select! {
+                () = self.settle() => {}
+                () = tasks.draining() => return,
+            }
             let report = self.report(self.pace());
             let sent = tokio::select! {
                 sent = self.post.send(&report) => sent,
@@ -199,6 +214,20 @@ impl Reporter {
         }
     }
 
+    /// Waits, within a limit, until what is in force is also enforced: until no batch is on its way to the journal that an
+    /// earlier directory let pass.
+    async fn settle(&self) {
+        let position = self.current.position();
+        let is_settled = *self.settled() == position;
+        if !is_settled && timeout(SETTLED_TIMEOUT, self.current.settle()).await.is_ok() {
+            *self.settled() = position;
+        }
+    }
+
+    fn settled(&self) -> MutexGuard<'_, (String, u64)> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn pace(&self) -> f64 {
         let requests = self.metrics.gateway.request_seconds.get_sample_count();
         self.pace.lock().unwrap_or_else(PoisonError::into_inner).look(requests)
@@ -206,7 +235,7 @@ impl Reporter {
 
     /// How it stands now.
     fn report(&self, requests_per_second: f64) -> Report {
-        let (store, revision) = self.current.position();
+        let (store, revision) = self.settled().clone();
         Report {
             version: wire::VERSION,
             gateway: self.gateway.clone(),
