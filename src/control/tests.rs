@@ -9,6 +9,7 @@ mod outage;
 mod receipts;
 mod stream;
 mod tokens;
+mod usage;
 
 use super::first_start::{Bootstrap, FirstStart, bootstrap};
 use super::{Config, open_store, start};

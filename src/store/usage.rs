@@ -243,10 +243,14 @@ impl Rows {
         }
         for used in &usage.strangers {
             let Some((token, reason)) = known.get(&used.digest) else { continue };
-            this.at(*token, [None, None, Some(used.last_minute)]);
+            // A token that was not enabled yet, or is again, has no end.
+            let ended = [DISABLED, DELETED].contains(reason);
+            if ended {
+                this.at(*token, [None, None, Some(used.last_minute)]);
+            }
             let key = (*token, day_of(used.last_minute), (*reason).to_owned());
             *this.refusals.entry(key).or_default() += used.requests;
-            this.clients(*token, 1, &used.clients);
+            this.clients(*token, i64::from(ended), &used.clients);
         }
         this
     }

@@ -11,6 +11,7 @@ mod harness;
 
 mod bulk;
 mod crash;
+mod ledger;
 mod load;
 mod planes;
 mod program;

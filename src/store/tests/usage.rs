@@ -80,15 +80,17 @@ async fn uses_after_the_end_are_told_from_random_ones() {
     let usage = of_strangers(random.chain([one, two, secret(0).digest()]));
     let known = f.store.add_usage("i", 1, &usage).await.unwrap();
     assert_eq!(BTreeSet::from_iter(known), [one, two, secret(0).digest()].into());
-    for (id, state, reason) in [
-        (disabled, TokenState::Disabled, "disabled"),
-        (deleted, TokenState::Deleted { deleted_ms: f.clock.unix_ms() }, "deleted"),
-        (FIRST, TokenState::Enabled, "not_valid"),
+    for (id, state, reason, after_end) in [
+        (disabled, TokenState::Disabled, "disabled", true),
+        (deleted, TokenState::Deleted { deleted_ms: f.clock.unix_ms() }, "deleted", true),
+        (FIRST, TokenState::Enabled, "not_valid", false),
     ] {
         let (usage, _) = f.store.token_usage(f.account, id).await.unwrap();
         assert_eq!((usage.state, usage.refusals), (state, [(reason.to_owned(), 3)].into()));
-        assert_eq!((usage.last_used_minute, usage.last_refused_minute), (None, Some(MINUTE + 5)));
-        assert_eq!((usage.clients.len(), usage.clients_after_end[0].source), (0, [192, 0, 2, 2].into()));
+        let last_refused = after_end.then_some(MINUTE + 5);
+        assert_eq!((usage.last_used_minute, usage.last_refused_minute), (None, last_refused));
+        let clients = if after_end { usage.clients_after_end } else { usage.clients };
+        assert_eq!(clients[0].source, IpAddr::from([192, 0, 2, 2]));
     }
     let all = f.store.account_usage(f.account, 10).await.unwrap();
     assert_eq!(all.iter().map(|usage| usage.id).collect::<Vec<_>>(), [deleted, disabled, FIRST]);
