@@ -18,16 +18,20 @@ mod common;
 use common::{LINES, Random, TOKEN, body, directory};
 use shipgate::clock::Clock;
 use shipgate::config::Config;
-use shipgate::domain::account::Durability;
+use shipgate::domain::account::{Durability, TokenId};
 use shipgate::domain::batch::{Batch, Framing};
 use shipgate::domain::directory::Permit;
 use shipgate::domain::token::{GatewayCredential, TokenDigest};
+use shipgate::domain::usage::Sums;
+use shipgate::gateway::usage::{Client, Uses};
 use shipgate::journal::disk::OsDisk;
 use shipgate::journal::{Feed, Journal};
 use shipgate::metrics::Metrics;
 use shipgate::sync::current::Current;
+use shipgate::sync::report::Ledger;
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +58,9 @@ const SCENARIOS: &[Scenario] = &[
     ("parse_100_nested", 100, |_| parse(&nested())),
     ("parse_100_with_both_fields", 100, |_| parse(&with_both_fields())),
     ("parse_100_malformed", 100, |_| parse(&body(&mut Random(1), LINES).replace("\"}\n", "\n"))),
+    ("count_a_use", 20_000, |_| count_a_use()),
+    ("count_a_use_of_1000_tokens", 20_000, |_| count_a_use_of_1000_tokens()),
+    ("count_a_random_token_in_a_flood", 20_000, |rounds| count_random_tokens(rounds)),
     ("append_100_lines", 100, |rounds| append(rounds, 1, LINES)),
     ("append_32_batches_of_1_line", 100, |rounds| append(rounds, 32, 1)),
 ];
@@ -167,6 +174,42 @@ fn current(tokens: u32) -> Current {
     let current = Current::default();
     current.publish(directory(tokens, Durability::Synced), "bench");
     current
+}
+
+const CLIENT: Client<'static> =
+    Client { source: IpAddr::V4(Ipv4Addr::LOCALHOST), agent: b"Fluent-Bit/3.2 (linux; x86_64)" };
+const MINUTE: u32 = 29_000_000;
+const SUMS: Sums = Sums { requests: 1, lines: 100, bytes: 20_000, refused_lines: 0 };
+
+/// What the ledger costs a batch of a token that ships.
+fn count_a_use() -> Round {
+    let uses = Uses::new(Arc::new(Metrics::new()));
+    Box::new(move || uses.accept(black_box(TokenId(1)), CLIENT, MINUTE, SUMS))
+}
+
+/// The same with many tokens, and with a report every thousand batches.
+fn count_a_use_of_1000_tokens() -> Round {
+    let uses = Uses::new(Arc::new(Metrics::new()));
+    let mut number = 0;
+    Box::new(move || {
+        number += 1;
+        uses.accept(TokenId(black_box(number % 1_000)), CLIENT, MINUTE, SUMS);
+        if number % 1_000 == 0 {
+            black_box(uses.take());
+        }
+    })
+}
+
+/// What it costs a request with a token that nobody has.
+fn count_random_tokens(rounds: usize) -> Round {
+    let uses = Uses::new(Arc::new(Metrics::new()));
+    let digests: Vec<_> = (0..rounds).map(|n| TokenDigest::of(&n.to_string())).collect();
+    let mut digests = digests.into_iter().cycle();
+    Box::new(move || {
+        if let Some(digest) = digests.next() {
+            uses.meet(digest, CLIENT, MINUTE);
+        }
+    })
 }
 
 fn parse(body: &str) -> Round {

@@ -105,8 +105,8 @@ pub struct Counted {
 /// Longest report, in bytes.
 pub const REPORT_BYTES_MAX: usize = 1 << 20;
 
-/// How many entries of [`Usage`] one report holds: the longest ones fit.
-pub const USES_MAX: usize = 500;
+/// How many entries of [`Usage`] one report holds: the longest ones fit, and they are added in one short transaction.
+pub const USES_MAX: usize = 250;
 
 /// What a control plane answers to a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -84,7 +84,8 @@ impl Uses {
         }
     }
 
-    fn accept(&self, token: TokenId, client: Client<'_>, minute: u32, sums: Sums) {
+    /// Counts a batch that was accepted.
+    pub fn accept(&self, token: TokenId, client: Client<'_>, minute: u32, sums: Sums) {
         self.with(token, minute, |counted| {
             if counted.sums.requests == 0 {
                 counted.first_minute = minute;
@@ -118,7 +119,7 @@ impl Uses {
     }
 
     /// Counts a digest that the directory does not hold.
-    fn meet(&self, digest: TokenDigest, client: Client<'_>, minute: u32) {
+    pub fn meet(&self, digest: TokenDigest, client: Client<'_>, minute: u32) {
         if !lock(self.shard(&digest)).meet(digest, client, minute) {
             self.metrics.gateway.usage_dropped.inc();
         }
@@ -162,11 +163,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who sent a request.
+/// Who sent a request, and what it calls itself: as much of that as is kept.
 #[derive(Clone, Copy)]
-struct Client<'a> {
-    source: IpAddr,
-    agent: &'a [u8],
+pub struct Client<'a> {
+    pub source: IpAddr,
+    pub agent: &'a [u8],
 }
 
 /// The few that sent most.
