@@ -7,8 +7,8 @@ use super::input::{BodyOrNone, PathId};
 use super::terms::{milliseconds, value};
 use super::tokens::TokenObject;
 use crate::shutdown::Tasks;
+use crate::store::Store;
 use crate::store::tokens::rotation::{Rotated, Rotation};
-use crate::store::{By, Store};
 use crate::telemetry::chain;
 use axum::Json;
 use axum::http::StatusCode;
@@ -88,12 +88,11 @@ pub(super) async fn rotate(
 
 /// Ends tokens at their instants, until the stage drains. Gateways do not wait for it: they know the instants themselves.
 pub(super) async fn end_tokens(store: Store, tasks: Tasks) {
-    let by = By { actor: "shipgate".to_owned(), ..By::default() };
     let mut latest = store.latest_revision();
     let mut failed = false;
     loop {
         latest.mark_unchanged();
-        let next = store.end_due_tokens(&by).await;
+        let next = store.end_due_tokens().await;
         if let Err(error) = &next
             && !failed
         {

@@ -79,6 +79,18 @@ impl<'a> Write<'a> {
         before: Option<Value>,
         after: Option<Value>,
     ) -> Result<(), StoreError> {
+        self.audit_by(self.by, account, action, subject, [before, after]).await
+    }
+
+    /// As [`Self::audit`], of what somebody else did.
+    pub(super) async fn audit_by(
+        &mut self,
+        by: &By,
+        account: AccountId,
+        action: &'static str,
+        subject: String,
+        [before, after]: [Option<Value>; 2],
+    ) -> Result<(), StoreError> {
         let id = self.draw(Counter::Audit).await?;
         sqlx::query(
             "INSERT INTO audit (id, at_ms, account, actor, actor_account, action, subject, before_json, after_json, \
@@ -87,14 +99,14 @@ impl<'a> Write<'a> {
         .bind(id)
         .bind(self.at_ms)
         .bind(i64::from(account.0))
-        .bind(&self.by.actor)
-        .bind(self.by.account.map(|account| i64::from(account.0)))
+        .bind(&by.actor)
+        .bind(by.account.map(|account| i64::from(account.0)))
         .bind(action)
         .bind(subject)
         .bind(before.map(|value| value.to_string()))
         .bind(after.map(|value| value.to_string()))
-        .bind(self.by.source.as_deref())
-        .bind(self.by.request_id.as_deref())
+        .bind(by.source.as_deref())
+        .bind(by.request_id.as_deref())
         .execute(&mut *self.tx)
         .await?;
         Ok(())

@@ -44,7 +44,7 @@ impl Fixture {
 
     /// What the control plane does by itself.
     async fn tick(&self) -> Option<u64> {
-        self.store.end_due_tokens(&By { actor: "shipgate".to_owned(), ..By::default() }).await.unwrap()
+        self.store.end_due_tokens().await.unwrap()
     }
 
     fn wait(&self, ms: u64) {
@@ -102,6 +102,9 @@ async fn an_instant_that_has_come_holds_before_anybody_acts_on_it() {
     assert_eq!(refusal(f.create(99, true).await), Refusal::EnabledLimit { max: 15 });
     f.wait(SECOND);
     let fresh = f.create(99, true).await.unwrap();
+    let actions = f.actions(15).await;
+    assert_eq!(actions[0], "shipping-token.create by tester");
+    assert_eq!(actions[1..], ["shipping-token.expire by shipgate"; 14].map(str::to_owned), "time did that");
     assert_eq!(f.store.token_limits(f.account).await.unwrap().enabled, 2);
     f.enable(FIRST, false).await.unwrap();
     assert_eq!(f.default().await, fresh);

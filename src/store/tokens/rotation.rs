@@ -105,12 +105,13 @@ impl Store {
 
     /// Ends the tokens whose instant has come, and returns how many milliseconds it is until the next one's, if that is
     /// known: use of a token that is being retired puts it off.
-    pub async fn end_due_tokens(&self, by: &By) -> Result<Option<u64>, StoreError> {
+    pub async fn end_due_tokens(&self) -> Result<Option<u64>, StoreError> {
+        let by = time();
         loop {
             let now_ms = self.0.clock.unix_ms();
             match self.next_end_ms().await? {
                 Some(end_ms) if end_ms <= now_ms => {
-                    let mut write = Write::begin(&self.0, by).await?;
+                    let mut write = Write::begin(&self.0, &by).await?;
                     end_due(&self.0, &mut write, None).await?;
                     write.commit().await?;
                 }
@@ -129,6 +130,11 @@ impl Store {
         let quiet_ms = number_or_none(&quiet.fetch_one(&self.0.readers).await?, "next_ms")?;
         Ok([expires_ms, quiet_ms].into_iter().flatten().min())
     }
+}
+
+/// Who ends a token when its time has come, in whosever transaction that happens.
+fn time() -> By {
+    By { actor: "shipgate".to_owned(), ..By::default() }
 }
 
 /// Disables tokens whose instant has come: all those of one account, or some of all accounts. None of them is one that an
@@ -183,12 +189,12 @@ async fn end(
         enabled: false,
         retirement: None,
         updated_ms: write.at_ms.unsigned_abs(),
-        updated_by: write.actor().to_owned(),
+        updated_by: time().actor,
         ..before.clone()
     };
     save(write, &after).await?;
-    let (was, is) = (Some(audited(&before)), Some(audited(&after)));
-    write.audit(account, action, subject(after.id), was, is).await?;
+    let change = [Some(audited(&before)), Some(audited(&after))];
+    write.audit_by(&time(), account, action, subject(after.id), change).await?;
     write.change(directory_change(account, &after));
     Ok(())
 }
