@@ -72,7 +72,7 @@ enum Command {
     /// Ask a running Shipgate on this machine whether it is ready. Exits with 0 if it is, 1 if not.
     Healthcheck,
     #[command(flatten)]
-    Client(client::Command),
+    Client(Box<client::Command>),
     Load(Box<load::Command>),
 }
 
@@ -145,7 +145,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Client(_)) if arguments.config.is_some() => {
             anyhow::bail!("--config is for the server: name it with --url or SHIPGATE_URL")
         }
-        Some(Command::Client(command)) => match program::block_on(client::run(command))? {
+        Some(Command::Client(command)) => match program::block_on(client::run(*command))? {
             Ok(answer) => println!("{answer}"),
             Err(failure) => {
                 eprintln!("{}", failure.line());
