@@ -116,7 +116,7 @@ async fn a_body_that_stops_arriving_is_not_waited_for() {
 async fn a_request_is_finished_when_its_client_has_gone() {
     let running = Running::start(Plan::Pro).await;
     let mut latest = running.store.latest_revision();
-    latest.mark_unchanged();
+    let before = *latest.borrow_and_update();
     let mut wire = Wire::to(&running).await;
     let body = r#"{"name":"orphan"}"#;
     let request = format!(
@@ -126,7 +126,9 @@ async fn a_request_is_finished_when_its_client_has_gone() {
     );
     wire.stream.write_all(request.as_bytes()).await.unwrap();
     drop(wire);
-    tokio::time::timeout(Duration::from_secs(30), latest.changed()).await.unwrap().unwrap();
+    // Woken it may be without a reason, such as when a replica begins to listen.
+    let committed = latest.wait_for(|revision| *revision > before);
+    tokio::time::timeout(Duration::from_secs(30), committed).await.unwrap().unwrap();
     let found = running.admin().post(&format!("{TOKENS}/search"), "{}").await;
     assert_eq!(found.json["results"][1]["name"], "orphan");
 }
