@@ -31,9 +31,6 @@ fn terms(token: &Value) -> String {
             if let Some(seconds) = retirement["quietFor"].as_f64() {
                 terms.push(format!("or unused for {seconds} s"));
             }
-            if retirement["lastUsedAt"].is_number() {
-                terms.push(format!("last used {}", instant(&retirement["lastUsedAt"])));
-            }
         }
         (_, Value::Null) => {}
         (_, expiry) => terms.push(format!("until {}", instant(expiry))),
