@@ -112,6 +112,7 @@ impl Kind {
             self.migration(10, "gateways", include_str!("migrations/0010_gateways.sql")),
             self.migration(11, "usage", include_str!("migrations/0011_usage.sql")),
             self.migration(20, "terms of shipping tokens", include_str!("migrations/0020_terms.sql")),
+            self.migration(30, "tokens in their order", include_str!("migrations/0030_tokens_in_order.sql")),
         ])
     }
 

@@ -7,6 +7,7 @@
 use super::current::Current;
 use crate::domain::account::{AccountGrant, AccountId, Durability, Retention, TokenId};
 use crate::domain::directory::{Change, Directory};
+use crate::domain::terms::{Network, Scope, Terms};
 use crate::domain::token::TokenDigest;
 use crate::metrics::Metrics;
 use crate::shutdown::Tasks;
@@ -78,6 +79,29 @@ struct Token {
     _name: String,
     id: Option<u32>,
     enabled: Option<bool>,
+    /// Seconds since the Unix epoch.
+    expires_at: Option<u64>,
+    #[serde(default)]
+    scope: Restrictions,
+    #[serde(default)]
+    would_refuse: bool,
+}
+
+/// A scope, in which a misspelt key does not pass for no restriction.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Restrictions {
+    doors: Box<[Box<str>]>,
+    sources: Box<[Network]>,
+    types: Box<[Box<str>]>,
+}
+
+impl Token {
+    fn terms(self) -> Terms {
+        let Restrictions { doors, sources, types } = self.scope;
+        let expires_ms = self.expires_at.map(|seconds| seconds.saturating_mul(1_000));
+        Terms { expires_ms, scope: Scope { doors, sources, types }, would_refuse: self.would_refuse }
+    }
 }
 
 /// Keeps what is in force equal to `path`, until the stage drains.
@@ -228,14 +252,16 @@ fn sorted(file: Tokens) -> Result<Sorted, FileError> {
         if accounts.insert(account, Change::Account(grant)).is_some() {
             return Err(FileError::AccountTwice(id));
         }
-        for Token { digest, id: token, enabled, .. } in own {
+        for token in own {
+            let digest = token.digest;
             if !digests.insert(digest) {
                 return Err(FileError::TokenTwice(id));
             }
-            if enabled.unwrap_or(true) {
+            if token.enabled.unwrap_or(true) {
                 let [a, b, c, d, ..] = *digest.as_bytes();
-                let token = TokenId(token.unwrap_or(u32::from_be_bytes([a, b, c, d])));
-                tokens.insert(digest, Change::Token { digest, token, account, terms: None });
+                let number = TokenId(token.id.unwrap_or(u32::from_be_bytes([a, b, c, d])));
+                let terms = token.terms().shared();
+                tokens.insert(digest, Change::Token { digest, token: number, account, terms });
             }
         }
     }
@@ -276,6 +302,14 @@ mod tests {
             Err(
                 "line 3: unknown field `token`, expected one of `id`, `name`, `retention_days`, `retention_bytes_max`, `rate_bytes_max`, `durability`, `tokens`",
             ),
+        );
+        let scoped = |scope: &str| {
+            format!("{}expires_at = 4000000000\nscope = {{ {scope} }}\nwould_refuse = true\n", token(&one))
+        };
+        check(&scoped("doors = [\"bulk\"], sources = [\"10.0.0.0/8\"], types = [\"nginx\"]"), Ok(1));
+        check(
+            &scoped("source = [\"10.0.0.0/8\"]"),
+            Err("line 6: unknown field `source`, expected one of `doors`, `sources`, `types`"),
         );
         let twice =
             format!("[[accounts]]\nid = 1\ntokens = [{{ digest = \"{one}\" }}, {{ digest = \"{one}\" }}]\n");
