@@ -5,7 +5,7 @@ use super::error::{ApiError, Area, ErrorBody};
 use super::input::{Asked, PathId};
 use super::terms::seconds;
 use crate::domain::timestamp::rfc3339_millis;
-use crate::domain::usage::{ClientUse, Sums};
+use crate::domain::usage::{ClientUse, Sums, WOULD_REFUSE};
 use crate::store::usage::{DELETED, DISABLED, DayUsage, EXPIRED, TokenState, TokenUsage};
 use axum::Json;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ struct Counts {
     refused_lines: u64,
     /// Batches refused, by reason.
     refusals: BTreeMap<String, u64>,
+    /// Batches accepted that would have been refused: of a token whose refusal is tried out first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_refuse: Option<u64>,
 }
 
 /// A client, by its network address and what it calls itself.
@@ -186,9 +189,10 @@ impl From<TokenUsage> for UsageObject {
 }
 
 impl Counts {
-    fn new(sums: Sums, refusals: BTreeMap<String, u64>) -> Self {
+    fn new(sums: Sums, mut refusals: BTreeMap<String, u64>) -> Self {
         let Sums { requests, lines, bytes, refused_lines } = sums;
-        Self { requests, lines, bytes, refused_lines, refusals }
+        let would_refuse = refusals.remove(WOULD_REFUSE);
+        Self { requests, lines, bytes, refused_lines, refusals, would_refuse }
     }
 }
 

@@ -12,6 +12,9 @@ pub const CLIENTS_MAX: usize = 8;
 /// Longest part of a user agent that is kept, in bytes.
 pub const AGENT_BYTES_MAX: usize = 100;
 
+/// Among refusals: batches that were accepted because their token's refusal is a dry run.
+pub const WOULD_REFUSE: &str = "would_refuse";
+
 const MINUTES_A_DAY: u32 = 24 * 60;
 
 /// The minute of an instant in Unix milliseconds.

@@ -87,7 +87,7 @@ where
     let would_refuse = batch.permit().terms().is_some_and(|terms| terms.would_refuse);
     let (account, stored_bytes) = (batch.permit().account(), batch.lines().len());
     let receipt = gate.journal.append(batch).await?;
-    used.bytes = stored_bytes as u64;
+    (used.bytes, used.would_refuse) = (stored_bytes as u64, would_refuse);
     let counters = gate.metrics.gateway.account(account);
     counters.accepted_lines.inc_by(receipt.tally().successful);
     counters.accepted_bytes.inc_by(stored_bytes as u64);

@@ -9,7 +9,8 @@ use super::refusal::Refusal;
 use crate::domain::account::TokenId;
 use crate::domain::token::TokenDigest;
 use crate::domain::usage::{
-    AGENT_BYTES_MAX, CLIENTS_MAX, ClientUse, StrangerUse, Sums, TokenUse, Usage, day_of, minute_of,
+    AGENT_BYTES_MAX, CLIENTS_MAX, ClientUse, StrangerUse, Sums, TokenUse, Usage, WOULD_REFUSE, day_of,
+    minute_of,
 };
 use crate::journal::Receipt;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct Use {
     pub token: Option<TokenId>,
     /// Of the lines that were stored.
     pub bytes: u64,
+    /// It was let pass only because its token's refusal is a dry run.
+    pub would_refuse: bool,
 }
 
 /// See the module's header.
@@ -52,6 +55,15 @@ struct Counted {
     last_minute: u32,
     refusals: Vec<(&'static str, u64)>,
     clients: Clients,
+}
+
+impl Counted {
+    fn refused(&mut self, code: &'static str) {
+        match self.refusals.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, requests)) => *requests += 1,
+            None => self.refusals.push((code, 1)),
+        }
+    }
 }
 
 impl Uses {
@@ -77,6 +89,9 @@ impl Uses {
                 let refused_lines = tally.lines() - tally.successful - tally.empty;
                 let sums = Sums { requests: 1, lines: tally.successful, bytes: used.bytes, refused_lines };
                 self.accept(token, client, minute, sums);
+                if used.would_refuse {
+                    self.with(token, minute, |counted| counted.refused(WOULD_REFUSE));
+                }
             }
             (Some(token), _, Err(refusal)) => self.refuse(token, client, minute, refusal.code()),
             (None, Some(digest), Err(Refusal::TokenNotValid)) => self.meet(digest, client, minute),
@@ -98,10 +113,7 @@ impl Uses {
 
     fn refuse(&self, token: TokenId, client: Client<'_>, minute: u32, code: &'static str) {
         self.with(token, minute, |counted| {
-            match counted.refusals.iter_mut().find(|(known, _)| *known == code) {
-                Some((_, requests)) => *requests += 1,
-                None => counted.refusals.push((code, 1)),
-            }
+            counted.refused(code);
             counted.clients.add(client, minute);
         });
     }

@@ -244,7 +244,7 @@ impl Rows {
         for used in &usage.strangers {
             let Some((token, reason)) = known.get(&used.digest) else { continue };
             // A token that was not enabled yet, or is again, has no end.
-            let ended = [DISABLED, DELETED].contains(reason);
+            let ended = [DISABLED, EXPIRED, DELETED].contains(reason);
             if ended {
                 this.at(*token, [None, None, Some(used.last_minute)]);
             }

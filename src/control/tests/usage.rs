@@ -43,7 +43,7 @@ fn token_use(token: u64, minute: u32) -> TokenUse {
         sums: Sums { requests: 2, lines: 5, bytes: 500, refused_lines: 1 },
         first_minute: minute,
         last_minute: minute,
-        refusals: vec![("over_rate".to_owned(), 4)],
+        refusals: vec![("over_rate".to_owned(), 4), ("would_refuse".to_owned(), 1)],
         clients: client(minute),
     }
 }
@@ -88,6 +88,7 @@ async fn the_ledger_tells_who_ships_and_who_still_tries() {
         ("bytes", json!(500)),
         ("refusedLines", json!(1)),
         ("refusals", json!({ "over_rate": 4 })),
+        ("wouldRefuse", json!(1)),
         ("firstUsedAt", at.clone()),
         ("lastUsedAt", at),
         ("clients", clients),
