@@ -224,12 +224,13 @@ fn impostor(text: &'static str) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
-        let mut open = Vec::new();
         for mut stream in listener.incoming().map_while(Result::ok) {
-            let _ = stream.read(&mut [0; 4_096]);
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n";
-            let _ = stream.write_all(format!("{head}{text}").as_bytes());
-            open.push(stream);
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4_096]);
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n";
+                let _ = stream.write_all(format!("{head}{text}").as_bytes());
+                let _ = stream.read(&mut [0; 1]);
+            });
         }
     });
     address

@@ -166,24 +166,33 @@ pub enum Network {
 /// A way between two nodes.
 pub struct Proxy {
     pub address: SocketAddr,
-    state: Arc<Mutex<(Network, SocketAddr)>>,
+    state: Arc<Mutex<Line>>,
+}
+
+struct Line {
+    network: Network,
+    target: SocketAddr,
+    /// How often it was closed: a connection does not outlive that, however short it was.
+    closings: usize,
 }
 
 impl Proxy {
     pub fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new((Network::Whole, target)));
+        let state = Arc::new(Mutex::new(Line { network: Network::Whole, target, closings: 0 }));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
-                let target = shared.lock().unwrap().1;
-                let is_closed = shared.lock().unwrap().0 == Network::Closed;
+                let (target, is_closed, closings) = {
+                    let line = shared.lock().unwrap();
+                    (line.target, line.network == Network::Closed, line.closings)
+                };
                 let Some(far) = TcpStream::connect(target).ok().filter(|_| !is_closed) else { continue };
                 for (from, to) in [(&near, &far), (&far, &near)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     let shared = Arc::clone(&shared);
-                    std::thread::spawn(move || pump(from, to, &shared));
+                    std::thread::spawn(move || pump(from, to, &shared, closings));
                 }
             }
         });
@@ -191,24 +200,29 @@ impl Proxy {
     }
 
     pub fn set(&self, network: Network) {
-        self.state.lock().unwrap().0 = network;
+        let mut line = self.state.lock().unwrap();
+        line.closings += usize::from(network == Network::Closed);
+        line.network = network;
     }
 
     pub fn lead_to(&self, target: SocketAddr) {
-        self.state.lock().unwrap().1 = target;
+        self.state.lock().unwrap().target = target;
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, state: &Mutex<(Network, SocketAddr)>) {
+fn pump(mut from: TcpStream, mut to: TcpStream, line: &Mutex<Line>, closings: usize) {
     let mut chunk = [0; 16 << 10];
     // Looks at the state even when nothing comes.
     let _ = from.set_read_timeout(Some(Duration::from_millis(10)));
     let mut held = Vec::new();
     loop {
-        let network = state.lock().unwrap().0;
-        if network == Network::Closed {
-            break;
-        }
+        let network = {
+            let line = line.lock().unwrap();
+            if line.closings > closings {
+                break;
+            }
+            line.network
+        };
         if network == Network::Whole && !held.is_empty() && to.write_all(&std::mem::take(&mut held)).is_err()
         {
             break;
