@@ -28,7 +28,7 @@ const SHOWN_MS_MAX: u64 = 30 * SILENT_MS_MAX;
 /// How many gateways are known at a time.
 const GATEWAYS_MAX: usize = 10_000;
 /// How many rows one statement writes.
-const ROWS_AT_ONCE: usize = 100;
+const ROWS_AT_ONCE: usize = 32;
 
 /// A gateway, as it last reported itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -25,8 +25,8 @@ const CLIENTS_MAX: u32 = 20;
 const FORMER_DAYS_MAX: u32 = 400;
 /// How long it is known what was counted: longer than any gateway sends it again.
 const REPORTS_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
-/// How many rows one statement writes or names.
-const ROWS_AT_ONCE: usize = 500;
+/// How many rows one statement writes or names. SQLite looks up each of a statement's parameters among those before it.
+const ROWS_AT_ONCE: usize = 64;
 
 /// Where a token stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
