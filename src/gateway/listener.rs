@@ -1,8 +1,6 @@
 //! Where connections come in: plain or TLS, accepted within a limit.
 //!
-//! A connection over the limit is answered 503 and closed. What becomes of one that is accepted is [`connection`]'s.
-//!
-//! [`connection`]: super::connection
+//! A connection over the limit is answered 503 and closed. What becomes of one that is accepted is `connection`'s.
 
 use super::connection::Connection;
 use super::{Config, Gate};

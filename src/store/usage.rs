@@ -3,7 +3,7 @@
 //!
 //! It is kept out of the queue of writers: counting delays no admin on a database that can do both at once, and writes
 //! many rows with one statement. It is bounded: days and clients are dropped after [`DAYS_MAX`] days, and of each token's
-//! clients the [`CLIENTS_MAX`] seen last are kept.
+//! clients the few seen last are kept.
 
 use super::gateways::{placeholders, signed};
 use super::tokens::Token;
