@@ -1,9 +1,9 @@
 //! What the control plane remembers: accounts, their tokens, who changed what, and the directory's changes.
 //!
 //! It lives in SQLite, for one control plane, or in PostgreSQL, for several replicas of it, which is for `database` and
-//! `replicas` to know. Writers take turns. Each asks the rules inside the transaction, and writes the change, its audit entry
-//! and the directory's next revision together: all of it happens or none. Revisions are therefore without gaps and in the
-//! order of turns. Those who queue share a commit (`group`). Reading never waits for writing.
+//! `replicas` to know. Every writing transaction queues behind one row, asks the rules inside itself, and writes the change, its audit
+//! entry and the directory's next revision together: all of it happens or none. Revisions are therefore without gaps
+//! and in the order of commits. Reading never waits for writing.
 //!
 //! Shipping tokens are sealed here on their way in and opened on their way out; API tokens are kept as digests only.
 //! It knows nothing of HTTP and shows no secret in an error or a log. SQL is written here and nowhere else.
@@ -16,7 +16,6 @@ pub mod database;
 pub mod directory;
 mod fault;
 pub mod gateways;
-mod group;
 pub mod key;
 pub mod plans;
 mod replicas;
@@ -33,7 +32,6 @@ use crate::domain::account::AccountId;
 use cipher::Cipher;
 use database::{Database, Kind, Location};
 use gateways::{Awaited, Gateways};
-use group::Turns;
 use key::{KeyError, KeySource};
 use rules::Refusal;
 use sqlx::any::{Any, AnyRow};
@@ -127,10 +125,8 @@ struct Inner {
     kind: Kind,
     cipher: Cipher,
     clock: Clock,
-    /// One connection.
+    /// One connection: writers wait for it in the order they came.
     writer: AnyPool,
-    /// Writers wait for it in the order they came.
-    turns: Turns,
     readers: AnyPool,
     revisions_max: u64,
     /// The last revision known to be committed, here or by another replica.
@@ -158,7 +154,6 @@ impl Store {
             cipher,
             clock,
             writer: database.pool(1, WRITER_IDLE_MAX).await.map_err(OpenError::Connect)?,
-            turns: Turns::default(),
             revisions_max,
             latest: watch::Sender::new(revision),
             listening: database.listening().map_err(OpenError::Connect)?,

@@ -1,11 +1,11 @@
 //! One writing transaction: what it changes, the audit entries of it, and the directory's next revision.
 
-use super::group::Turn;
 use super::{By, Inner, StoreError, number};
 use crate::domain::account::AccountId;
 use crate::domain::directory::Change;
 use serde_json::Value;
-use sqlx::Row;
+use sqlx::any::Any;
+use sqlx::{Row, Transaction};
 
 /// A number drawn from the store's one row: never drawn again, unless this transaction is rolled back.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,7 @@ pub(super) enum Counter {
 pub(super) struct Write<'a> {
     inner: &'a Inner,
     by: &'a By,
-    pub(super) tx: Turn,
+    pub(super) tx: Transaction<'static, Any>,
     /// When it began, Unix milliseconds: the time of everything it writes.
     pub(super) at_ms: i64,
     revision: u64,
@@ -29,9 +29,9 @@ pub(super) struct Write<'a> {
 
 impl<'a> Write<'a> {
     pub(super) async fn begin(inner: &'a Inner, by: &'a By) -> Result<Self, StoreError> {
-        let mut tx = Turn::take(inner).await?;
-        // The first statement takes the lock that keeps other processes from writing, before anything is read: what this
-        // transaction reads stays true until it commits.
+        let mut tx = inner.kind.begin_write(&inner.writer).await?;
+        // The first statement takes the lock that serialises writers, before anything is read: what this transaction
+        // reads stays true until it commits.
         let row = sqlx::query("UPDATE store SET writes = writes + 1 RETURNING revision")
             .fetch_one(&mut *tx)
             .await?;
@@ -118,11 +118,11 @@ impl<'a> Write<'a> {
             self.revision += 1;
             self.log_revision().await?;
         }
-        self.tx.commit(&self.inner.turns).await?;
+        self.tx.commit().await.map_err(StoreError::of_commit)?;
         if let Some(awaited) = &self.by.awaited {
             awaited.is_revision(self.revision);
         }
-        // The turn is over, so a later writer may have been faster to get here.
+        // The connection is free again, so a later writer may have been faster to get here.
         self.inner.announce(self.revision);
         Ok(())
     }

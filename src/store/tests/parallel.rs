@@ -3,7 +3,6 @@
 use super::*;
 use sqlx::Executor;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Replays every revision from nothing: at each of them every account must obey its limits.
 pub(super) fn replay(deltas: &[Delta], enabled_max: usize) -> BTreeMap<AccountId, BTreeSet<TokenDigest>> {
@@ -91,7 +90,7 @@ pub(super) async fn act(store: Store, account: AccountId, admin: u64, max: u32) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_writer_that_gives_up_takes_nothing_from_those_who_share_its_commit() {
+async fn a_writer_that_gives_up_takes_nothing_from_others_and_holds_nobody_up() {
     let f = Fixture::new(Plan::Pro).await;
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..64u64 {
