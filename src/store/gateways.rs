@@ -25,6 +25,10 @@ use tokio::sync::watch;
 const SILENT_MS_MAX: u64 = 24 * 3_600 * 1_000;
 /// How long one that has left, or has been silent, is still shown.
 const SHOWN_MS_MAX: u64 = 30 * SILENT_MS_MAX;
+/// The longest pause between two reports of a gateway that is well: several times what is usual.
+const UNHEARD_MS_MAX: u64 = 10_000;
+/// How long a gateway's reports must have come without a gap until all that it counted before is known.
+const CAUGHT_UP: Duration = Duration::from_secs(90);
 /// How many gateways are known at a time.
 const GATEWAYS_MAX: usize = 10_000;
 /// How many rows one statement writes.
@@ -124,6 +128,11 @@ struct Known {
     gateway: Gateway,
     /// When it first said to be where it is.
     since: Instant,
+    /// Since when its reports have come without a gap.
+    steady_since: Instant,
+    /// When an older process than the last one reported under the same id: two that serve, of which each can only
+    /// speak for itself.
+    disputed: Option<Instant>,
     unsaved: bool,
 }
 
@@ -182,7 +191,8 @@ impl Gateways {
             None => {
                 make_room(&mut known, gateway.seen_ms)?;
                 let since = monotonic();
-                known.insert(gateway.id.clone(), Known { gateway, since, unsaved });
+                let heard = Known { gateway, since, steady_since: since, disputed: None, unsaved };
+                known.insert(heard.gateway.id.clone(), heard);
                 true
             }
         };
@@ -191,13 +201,29 @@ impl Gateways {
         Ok(news)
     }
 
+    /// Whether all uses of tokens are known, but for those of the last moments: every gateway that may be serving has
+    /// reported without a gap for a while. After an outage the uses that were counted meanwhile come first.
+    pub(super) fn are_all_heard(&self, now_ms: u64) -> bool {
+        self.known().values().filter(|known| known.gateway.must_confirm(now_ms)).all(|known| {
+            now_ms.saturating_sub(known.gateway.seen_ms) <= UNHEARD_MS_MAX
+                && known.steady_since.elapsed() >= CAUGHT_UP
+        })
+    }
+
+    /// That no gateway is known to enforce a revision.
+    fn nobody(&self, revision: u64) -> Enforcement {
+        let lagging = self.known().values().map(|known| known.gateway.clone()).collect();
+        Enforcement { revision, confirmed: vec![], lagging }
+    }
+
     fn look(&self, store: &str, revision: u64, began: Instant, now_ms: u64) -> Enforcement {
         let mut enforcement = Enforcement { revision, confirmed: vec![], lagging: vec![] };
-        for Known { gateway, since, .. } in self.known().values() {
+        for known in self.known().values() {
+            let Known { gateway, since, .. } = known;
             if !gateway.must_confirm(now_ms) {
                 continue;
             }
-            if gateway.store == store && gateway.revision >= revision {
+            if gateway.store == store && gateway.revision >= revision && !known.is_disputed() {
                 enforcement.confirmed.push((gateway.id.clone(), since.saturating_duration_since(began)));
             } else {
                 enforcement.lagging.push(gateway.clone());
@@ -210,11 +236,35 @@ impl Gateways {
 }
 
 impl Known {
+    /// Whether two gateways go by this name. It takes a day without the older one to be forgotten, or an admin.
+    fn is_disputed(&self) -> bool {
+        self.disputed.is_some_and(|since| since.elapsed() < Duration::from_millis(SILENT_MS_MAX))
+    }
+
     fn follow(&mut self, mut gateway: Gateway, unsaved: bool) -> bool {
         let before = &self.gateway;
         let same = before.instance == gateway.instance;
         if same && gateway.number <= before.number {
             return false;
+        }
+        if !same && gateway.left_ms.is_some() {
+            // The farewell of a process that another one has followed, or stands beside.
+            return false;
+        }
+        if !same && !gateway.instance.is_empty() && gateway.started_ms < before.started_ms {
+            if !self.is_disputed() {
+                tracing::error!(
+                    gateway = gateway.id,
+                    one = before.address,
+                    other = gateway.address,
+                    "two gateways have the same name, and none of their confirmations counts: give each a gateway.id \
+                     of its own, then forget this one"
+                );
+            }
+            self.disputed = Some(monotonic());
+        }
+        if gateway.seen_ms.saturating_sub(before.seen_ms) > UNHEARD_MS_MAX {
+            self.steady_since = monotonic();
         }
         let news = !same || before.left_ms.is_some() != gateway.left_ms.is_some();
         if (&before.store, before.revision) != (&gateway.store, gateway.revision) {
@@ -296,6 +346,13 @@ impl Store {
         gateways
     }
 
+    async fn catch_up_with_gateways(&self) -> Result<(), StoreError> {
+        if self.0.listening.is_some() {
+            self.0.gateways.catch_up(&self.0.readers).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until every gateway that must has confirmed `revision`, or until `given_up` resolves. Durations count from
     /// `began`.
     pub async fn enforcement(
@@ -304,9 +361,18 @@ impl Store {
         began: Instant,
         given_up: impl Future<Output = ()>,
     ) -> Enforcement {
-        let mut reports = self.0.gateways.reports.subscribe();
-        let look = || self.0.gateways.look(&self.0.id, revision, began, self.unix_ms());
         let mut given_up = std::pin::pin!(given_up);
+        let mut reports = self.0.gateways.reports.subscribe();
+        // One that came while this replica did not hear the others is written down.
+        while let Err(error) = self.catch_up_with_gateways().await {
+            tracing::warn!("who must confirm a change cannot be read: {error}");
+            let pause = tokio::time::sleep(Duration::from_millis(200));
+            tokio::select! {
+                () = pause => {}
+                () = &mut given_up => return self.0.gateways.nobody(revision),
+            }
+        }
+        let look = || self.0.gateways.look(&self.0.id, revision, began, self.unix_ms());
         loop {
             reports.mark_unchanged();
             let enforcement = look();

@@ -27,6 +27,30 @@ async fn a_silent_gateway_is_waited_for_a_day_and_shown_for_a_month() {
     assert_eq!(f.store.gateways(), []);
 }
 
+#[tokio::test]
+async fn two_gateways_of_one_name_confirm_nothing_until_it_is_forgotten() {
+    let f = Fixture::new(Plan::Pro).await;
+    let at = |instance: &str, number: u64, started_ms: u64| Gateway {
+        instance: instance.to_owned(),
+        started_ms,
+        ..gateway(&f.store, number, 0)
+    };
+    let lagging = async || f.store.enforcement(0, monotonic(), std::future::ready(())).await.lagging.len();
+    for (told, expect) in [
+        (at("first", 1, 5), 0),
+        (at("restarted", 1, 9), 0),
+        (Gateway { left_ms: Some(1), ..at("first", 2, 5) }, 0),
+        (at("first", 3, 5), 1),
+        (at("restarted", 2, 9), 1),
+    ] {
+        f.store.gateway_reported(told.clone()).await.unwrap();
+        assert_eq!((lagging().await, f.store.gateways()[0].left_ms), (expect, None), "{told:?}");
+    }
+    f.store.forget_gateway(f.account, "a", &f.by).await.unwrap();
+    f.store.gateway_reported(at("restarted", 3, 9)).await.unwrap();
+    assert_eq!(lagging().await, 0);
+}
+
 /// On PostgreSQL only: SQLite has no replicas.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_replica_is_told_every_replica_knows() {
