@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::directory::{Denial, Directory};
 use crate::domain::terms::{Network, Scope};
+use crate::store::gateways::Gateway;
 use crate::store::tokens::Token;
 use crate::store::tokens::rotation::{Rotated, Rotation};
 use proptest::prelude::*;
@@ -283,6 +284,28 @@ async fn a_token_that_has_been_quiet_ends_before_its_deadline() {
     assert_eq!((ended.enabled, ended.retirement), (false, None));
     assert_eq!(f.actions(1).await, ["shipping-token.retire by shipgate"]);
     assert_eq!(f.followed().await.tokens(), 1);
+}
+
+#[tokio::test]
+async fn nobody_is_called_quiet_while_a_gateway_that_may_serve_is_not_heard() {
+    let f = Fixture::new(Plan::Community).await;
+    let heard =
+        |number| Gateway { id: "a".to_owned(), instance: "b".to_owned(), number, ..Gateway::default() };
+    f.store.gateway_reported(heard(1)).await.unwrap();
+    let rotation = Rotation { quiet_for_ms: Some(3_600 * SECOND), ..rotation(1, 7 * DAY) };
+    f.store.rotate_token(f.account, FIRST, rotation, &f.by).await.unwrap();
+    // It counted uses that nobody knows of.
+    f.wait(5 * 3_600 * SECOND);
+    f.tick().await;
+    assert!(f.get(FIRST).await.enabled);
+    // It is there again, and what it counted is on its way.
+    f.store.gateway_reported(heard(2)).await.unwrap();
+    f.tick().await;
+    assert!(f.get(FIRST).await.enabled);
+    let farewell = Gateway { left_ms: Some(1), ..heard(3) };
+    f.store.gateway_reported(farewell).await.unwrap();
+    f.tick().await;
+    assert!(!f.get(FIRST).await.enabled);
 }
 
 #[tokio::test]

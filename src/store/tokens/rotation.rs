@@ -125,6 +125,10 @@ impl Store {
             "SELECT MIN(expires_ms) AS next_ms FROM shipping_tokens WHERE enabled = 1 AND expires_ms IS NOT NULL",
         );
         let expires_ms = number_or_none(&expiry.fetch_one(&self.0.readers).await?, "next_ms")?;
+        if !self.0.gateways.are_all_heard(self.0.clock.unix_ms()) {
+            // Nobody knows how quiet it is.
+            return Ok(expires_ms);
+        }
         let quiet = AssertSqlSafe(format!("SELECT MIN(quiet_ms) + $1 AS next_ms FROM {QUIET}"));
         let quiet = sqlx::query(quiet).bind(USE_UNKNOWN_MS);
         let quiet_ms = number_or_none(&quiet.fetch_one(&self.0.readers).await?, "next_ms")?;
@@ -147,8 +151,10 @@ pub(super) async fn end_due(
     for row in expired(write, account).await? {
         end(inner, write, &row, "shipping-token.expire").await?;
     }
-    for row in quiet(write, account).await? {
-        end(inner, write, &row, "shipping-token.retire").await?;
+    if inner.gateways.are_all_heard(inner.clock.unix_ms()) {
+        for row in quiet(write, account).await? {
+            end(inner, write, &row, "shipping-token.retire").await?;
+        }
     }
     Ok(())
 }
