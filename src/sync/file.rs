@@ -36,8 +36,12 @@ const RETENTION_DAYS_DEFAULT: u32 = 7;
 pub enum FileError {
     #[error("it cannot be read")]
     Unreadable(#[source] io::Error),
+    #[error("it is not a file")]
+    NoFile,
     #[error("it is larger than 1 GiB")]
     TooLarge,
+    #[error("it holds no token: it may be on its way of being written")]
+    Empty,
     #[error("line {line}: {reason}")]
     Syntax { line: usize, reason: String },
     #[error("account {0} stands in it twice")]
@@ -135,13 +139,15 @@ struct Stamp {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
+    /// Which nobody can set back.
+    changed: (i64, i64),
 }
 
 impl Stamp {
     fn of(path: &Path) -> io::Result<Self> {
         let about = std::fs::metadata(path)?;
-        let modified = (about.mtime(), about.mtime_nsec());
-        Ok(Self { device: about.dev(), inode: about.ino(), bytes: about.len(), modified })
+        let (modified, changed) = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
+        Ok(Self { device: about.dev(), inode: about.ino(), bytes: about.len(), modified, changed })
     }
 }
 
@@ -206,11 +212,17 @@ impl Watched {
 /// The directory that the file makes of `base`.
 fn read(path: &Path, base: &Directory) -> Result<Directory, FileError> {
     let about = std::fs::metadata(path).map_err(FileError::Unreadable)?;
+    if !about.is_file() {
+        return Err(FileError::NoFile);
+    }
     if about.len() > FILE_BYTES_MAX {
         return Err(FileError::TooLarge);
     }
     let text = std::fs::read_to_string(path).map_err(FileError::Unreadable)?;
     let (accounts, tokens) = sorted(parse(&text)?)?;
+    if tokens.is_empty() {
+        return Err(FileError::Empty);
+    }
     let mut merge = base.merge();
     for change in accounts.into_values().chain(tokens.into_values()) {
         merge.take(change).expect("sorted maps are in their order");
@@ -221,16 +233,28 @@ fn read(path: &Path, base: &Directory) -> Result<Directory, FileError> {
 /// JSON if it begins as JSON does.
 fn parse(text: &str) -> Result<Tokens, FileError> {
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).map_err(|error| {
-            let (line, reason) = (error.line(), error.to_string());
-            FileError::Syntax { line, reason }
-        });
+        return serde_json::from_str(text)
+            .map_err(|error| FileError::Syntax { line: error.line(), reason: reason(&error.to_string()) });
     }
     toml::from_str(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        let (line, reason) = (before.matches('\n').count() + 1, error.message().to_owned());
-        FileError::Syntax { line, reason }
+        FileError::Syntax { line: before.matches('\n').count() + 1, reason: reason(error.message()) }
     })
+}
+
+/// What is wrong, without anything that stands in the file: a token where its digest should be must not get into a log.
+fn reason(message: &str) -> String {
+    let ours = message.split_once("expected ").map_or("", |(_, expected)| expected);
+    match message {
+        _ if message.starts_with("unknown field") => format!("a key that is not known here, expected {ours}"),
+        _ if message.starts_with("invalid type") || message.starts_with("invalid value") => {
+            format!("a value that its key does not take, expected {ours}")
+        }
+        _ if message.starts_with("missing field") || !message.contains(['"', '`', '\'']) => {
+            message.to_owned()
+        }
+        _ => "cannot be read".to_owned(),
+    }
 }
 
 type Sorted = (BTreeMap<AccountId, Change>, BTreeMap<TokenDigest, Change>);
@@ -300,8 +324,12 @@ mod tests {
         check(
             "[[accounts]]\nid = 1\ntoken = \"a-plaintext-token\"\n",
             Err(
-                "line 3: unknown field `token`, expected one of `id`, `name`, `retention_days`, `retention_bytes_max`, `rate_bytes_max`, `durability`, `tokens`",
+                "line 3: a key that is not known here, expected one of `id`, `name`, `retention_days`, `retention_bytes_max`, `rate_bytes_max`, `durability`, `tokens`",
             ),
+        );
+        check(
+            "[[accounts]]\nid = \"a-plaintext-token\"\n",
+            Err("line 2: a value that its key does not take, expected u32"),
         );
         let scoped = |scope: &str| {
             format!("{}expires_at = 4000000000\nscope = {{ {scope} }}\nwould_refuse = true\n", token(&one))
@@ -309,10 +337,20 @@ mod tests {
         check(&scoped("doors = [\"bulk\"], sources = [\"10.0.0.0/8\"], types = [\"nginx\"]"), Ok(1));
         check(
             &scoped("source = [\"10.0.0.0/8\"]"),
-            Err("line 6: unknown field `source`, expected one of `doors`, `sources`, `types`"),
+            Err("line 6: a key that is not known here, expected one of `doors`, `sources`, `types`"),
         );
         let twice =
             format!("[[accounts]]\nid = 1\ntokens = [{{ digest = \"{one}\" }}, {{ digest = \"{one}\" }}]\n");
         check(&twice, Err("a token of account 1 stands in it twice"));
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_is_not_taken_and_neither_is_one_that_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.toml");
+        std::fs::write(&path, "").unwrap();
+        let judge = |path: &Path| read(path, &Directory::default()).map(drop).unwrap_err().to_string();
+        assert_eq!(judge(&path), "it holds no token: it may be on its way of being written");
+        assert_eq!(judge(folder.path()), "it is not a file");
     }
 }
