@@ -14,6 +14,11 @@ pub async fn watch(config: Config, current: Current, metrics: Arc<Metrics>, task
     let mut revisions = current.revisions();
     loop {
         if current.is_ready() {
+            // Whoever put it in force, and be it from disk.
+            if let Some(directory) = current.directory() {
+                metrics.directory.revision.set(directory.revision() as i64);
+                metrics.directory.tokens.set(directory.tokens() as i64);
+            }
             let age = current.age();
             metrics.directory.age_seconds.set(age.map_or(i64::MAX, |age| age.as_secs() as i64));
             let stance = stance(&config, age);
