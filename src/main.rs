@@ -11,6 +11,7 @@ use shipgate::domain::plan::Plan;
 use shipgate::domain::token::GatewayCredential;
 use shipgate::telemetry::chain;
 use shipgate::{client, load, ops};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -74,6 +75,14 @@ enum Command {
     #[command(flatten)]
     Client(Box<client::Command>),
     Load(Box<load::Command>),
+}
+
+/// Prints an answer. A reader that has seen enough, such as `head`, is no failure.
+fn say(answer: &str) -> std::io::Result<()> {
+    match writeln!(std::io::stdout(), "{answer}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        said => said,
+    }
 }
 
 fn plan(name: &str) -> Result<Plan, &'static str> {
@@ -146,7 +155,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             anyhow::bail!("--config is for the server: name it with --url or SHIPGATE_URL")
         }
         Some(Command::Client(command)) => match program::block_on(client::run(*command))? {
-            Ok(answer) => println!("{answer}"),
+            Ok(answer) => say(&answer)?,
             Err(failure) => {
                 eprintln!("{}", failure.line());
                 return Ok(ExitCode::from(failure.exit_code()));

@@ -120,14 +120,14 @@ pub(super) async fn run(api: &Api, action: TokenAction) -> Result<Shown, ClientE
         }
         TokenAction::Set { token, terms, wait } => {
             let (id, _) = find(api, &token).await?;
-            Ok(Shown::new(api.put(&wait.of(path(id)), &terms.body()?).await?, table::tokens))
+            enforced(Shown::new(api.put(&wait.of(path(id)), &terms.body()?).await?, table::tokens))
         }
         TokenAction::Rotate { token, overlap, quiet_for, value, wait } => {
             let (id, _) = find(api, &token).await?;
             let mut rotation = json!({ "overlap": overlap, "quietFor": quiet_for });
             value.add_to(&mut rotation)?;
             let rotated = api.post(&wait.of(format!("{}/rotate", path(id))), &rotation).await?;
-            Ok(Shown::new(rotated, |rotated| {
+            enforced(Shown::new(rotated, |rotated| {
                 table::tokens(&json!([rotated["successor"], rotated["retiring"]]))
             }))
         }
@@ -189,17 +189,22 @@ async fn stopped(api: &Api, what: &str, token: Value, default: &Value) -> Result
     {
         text += &format!("\nthe account's default token is now {} {}", heir["id"], heir["name"]);
     }
-    match &token["enforcement"] {
-        Value::Null => {}
+    enforced(Shown { json: token, text })
+}
+
+/// Adds who enforces a change, if that was waited for; one that not all do is told as such.
+fn enforced(mut shown: Shown) -> Result<Shown, ClientError> {
+    match &shown.json["enforcement"] {
+        Value::Null => Ok(shown),
         enforcement if enforcement["enforced"] == true => {
-            text += &format!("\n{}", gateways::enforced(enforcement));
+            shown.text += &format!("\n{}", gateways::enforced(enforcement));
+            Ok(shown)
         }
         enforcement => {
-            text += &format!("\n{}", gateways::lagging(enforcement));
-            return Err(ClientError::NotEnforced { text, answer: token });
+            let text = format!("{}\n{}", shown.text, gateways::lagging(enforcement));
+            Err(ClientError::NotEnforced { text, answer: shown.json })
         }
     }
-    Ok(Shown { json: token, text })
 }
 
 async fn default_token(api: &Api) -> Result<Value, ClientError> {
