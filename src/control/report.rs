@@ -55,8 +55,17 @@ pub(super) async fn take(
     Ok(Json(ReportAnswer { known: known.map_err(ApiError::of(Area::Gateways))? }))
 }
 
+/// More than a gateway counts between two reports: sums of it stay within what the store holds.
+const COUNT_MAX: u64 = 1 << 50;
+
 /// Texts go into the database as they are.
 fn checked(mut usage: Usage) -> Result<Usage, ApiError> {
+    let sums = usage.tokens.iter().map(|used| used.sums);
+    let strangers = usage.strangers.iter().map(|stranger| stranger.requests);
+    let counts = sums.flat_map(|sums| [sums.requests, sums.lines, sums.bytes, sums.refused_lines]);
+    if counts.chain(strangers).any(|count| count > COUNT_MAX) {
+        return Err(ApiError::Malformed(format!("A count is at most {COUNT_MAX}")));
+    }
     for used in &mut usage.tokens {
         for (reason, _) in &mut used.refusals {
             *reason = text(std::mem::take(reason))?;
