@@ -206,7 +206,17 @@ impl Database {
                 })
             });
         let options = match kind {
-            Kind::Sqlite => options.idle_timeout(None).max_lifetime(None).test_before_acquire(false),
+            // After a full disk SQLite may have ended a transaction by itself. The driver cannot end it again, believes it open,
+            // and would put everything that follows inside it, where nothing is ever committed.
+            Kind::Sqlite => {
+                let options = options.idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+                options.after_release(|connection, _| {
+                    Box::pin(async move {
+                        connection.ping().await?;
+                        Ok(!connection.is_in_transaction())
+                    })
+                })
+            }
             // One that does not answer any more is closed, or it would hold its place until the network gives up.
             Kind::Postgres => options.after_release(|connection, _| {
                 Box::pin(async move {
