@@ -7,10 +7,13 @@
 //! A gateway that fell silent may still be serving what it had, and so is named among those that have not confirmed
 //! until it reports again, says that it stops, is forgotten by an admin, or has been silent for a day.
 
+mod known;
+
 use super::write::Write;
 use super::{By, Inner, Store, StoreError, number, number_or_none};
 use crate::clock::monotonic;
 use crate::domain::account::AccountId;
+use known::{Known, make_room};
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, AssertSqlSafe, Row};
@@ -124,18 +127,6 @@ pub(super) struct Gateways {
     reports: watch::Sender<u64>,
 }
 
-struct Known {
-    gateway: Gateway,
-    /// When it first said to be where it is.
-    since: Instant,
-    /// Since when its reports have come without a gap.
-    steady_since: Instant,
-    /// When an older process than the last one reported under the same id: two that serve, of which each can only
-    /// speak for itself.
-    disputed: Option<Instant>,
-    unsaved: bool,
-}
-
 impl Gateways {
     pub(super) async fn load(readers: &AnyPool) -> Result<Self, sqlx::Error> {
         let rows = sqlx::query(
@@ -233,59 +224,6 @@ impl Gateways {
         enforcement.lagging.sort_by(|a, b| a.id.cmp(&b.id));
         enforcement
     }
-}
-
-impl Known {
-    /// Whether two gateways go by this name. It takes a day without the older one to be forgotten, or an admin.
-    fn is_disputed(&self) -> bool {
-        self.disputed.is_some_and(|since| since.elapsed() < Duration::from_millis(SILENT_MS_MAX))
-    }
-
-    fn follow(&mut self, mut gateway: Gateway, unsaved: bool) -> bool {
-        let before = &self.gateway;
-        let same = before.instance == gateway.instance;
-        if same && gateway.number <= before.number {
-            return false;
-        }
-        if !same && gateway.left_ms.is_some() {
-            // The farewell of a process that another one has followed, or stands beside.
-            return false;
-        }
-        if !same && !gateway.instance.is_empty() && gateway.started_ms < before.started_ms {
-            if !self.is_disputed() {
-                tracing::error!(
-                    gateway = gateway.id,
-                    one = before.address,
-                    other = gateway.address,
-                    "two gateways have the same name, and none of their confirmations counts: give each a gateway.id \
-                     of its own, then forget this one"
-                );
-            }
-            self.disputed = Some(monotonic());
-        }
-        if gateway.seen_ms.saturating_sub(before.seen_ms) > UNHEARD_MS_MAX {
-            self.steady_since = monotonic();
-        }
-        let news = !same || before.left_ms.is_some() != gateway.left_ms.is_some();
-        if (&before.store, before.revision) != (&gateway.store, gateway.revision) {
-            self.since = monotonic();
-        }
-        gateway.first_seen_ms = before.first_seen_ms;
-        self.gateway = gateway;
-        self.unsaved = unsaved;
-        news
-    }
-}
-
-/// Forgets the one that matters least, if there is one that does not.
-fn make_room(known: &mut HashMap<String, Known>, now_ms: u64) -> Result<(), ReportError> {
-    if known.len() < GATEWAYS_MAX {
-        return Ok(());
-    }
-    let idle = known.values().filter(|known| !known.gateway.must_confirm(now_ms));
-    let oldest = idle.min_by_key(|known| known.gateway.seen_ms).map(|known| known.gateway.id.clone());
-    known.remove(&oldest.ok_or(ReportError::TooManyGateways)?);
-    Ok(())
 }
 
 impl Store {
