@@ -312,7 +312,10 @@ fn a_file_of_tokens_stands_in_for_a_control_plane() {
     gateway.answers("token-number-two", 401);
     assert_eq!(gateway.readyz().text(), "ok\n");
     // A restart on a broken file serves what was in force.
-    eventually("kept", || folder.path().join("data/tokens.last_good").exists().then_some(()));
+    let (kept, digest) =
+        (folder.path().join("data/tokens.last_good"), TokenDigest::of("token-number-three").to_hex());
+    let is_kept = || std::fs::read_to_string(&kept).unwrap_or_default().contains(&digest).then_some(());
+    eventually("kept", is_kept);
     std::fs::write(folder.path().join("two"), "broken").unwrap();
     let gateway = gateway.crash_and_restart(&[]);
     gateway.answers("token-number-three", 200);

@@ -387,7 +387,8 @@ async fn connections_over_a_line_that_was_cut_are_left_behind() {
     let mut n = 3;
     while let Err(fault) = far.create_token(account, new("after", true, n), &by).await {
         assert!(matches!(fault, StoreError::Unavailable(_)), "{fault:?}");
-        assert!(began.elapsed() < PATIENCE);
+        // A connection that was being made is given up after half a minute only.
+        assert!(began.elapsed() < 3 * PATIENCE);
         n += 1;
     }
     // The replica listens again, too.
