@@ -217,7 +217,8 @@ impl Database {
                     })
                 })
             }
-            // One that does not answer any more is closed, or it would hold its place until the network gives up.
+            // One that does not answer any more is closed, or it would hold its place until the network gives up: as it
+            // does if the line is cut right after this, when the driver asks once more.
             Kind::Postgres => options.after_release(|connection, _| {
                 Box::pin(async move {
                     let answer = tokio::time::timeout(RELEASE_TIMEOUT, connection.ping()).await;

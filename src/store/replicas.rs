@@ -17,6 +17,8 @@ use tokio::time::{sleep, timeout};
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the database may take to answer before the connection counts as lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to connect, to listen and to read what was missed.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait before listening again, the first time and at most.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -30,7 +32,8 @@ impl Store {
         };
         let (mut pause, mut lost) = (PAUSE_FIRST, false);
         loop {
-            let fault = match self.0.listen(options).await {
+            let listening = timeout(LISTEN_TIMEOUT, self.0.listen(options)).await;
+            let fault = match listening.unwrap_or_else(|late| Err(io::Error::from(late).into())) {
                 Ok(listener) => {
                     if lost {
                         tracing::info!("listening to other replicas again");
