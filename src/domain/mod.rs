@@ -7,8 +7,11 @@
 pub mod account;
 pub mod batch;
 pub mod directory;
+pub mod filter;
 pub mod json;
+pub mod log;
 pub mod plan;
+pub mod query;
 pub mod terms;
 pub mod timestamp;
 pub mod token;
