@@ -1,4 +1,5 @@
-//! TLS 1.2 and 1.3 for whoever listens, with a certificate that is read again when its files change.
+//! TLS 1.2 and 1.3: for whoever listens, with a certificate that is read again when its files change, and for whoever
+//! connects.
 //!
 //! New files are checked as a pair before they replace the old ones; a pair that does not fit is reported and the old one
 //! serves on. Files are looked at by time and size at an interval: that sees replaced files, renamed ones and the symbolic
@@ -7,10 +8,10 @@
 use crate::clock;
 use crate::shutdown::Tasks;
 use prometheus::IntGauge;
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +40,28 @@ pub enum TlsError {
     NoCertificate { path: PathBuf },
     #[error("{certificate} and {private_key} do not make a pair that can be served")]
     Mismatch { certificate: PathBuf, private_key: PathBuf, source: rustls::Error },
+}
+
+/// Why nobody can be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    #[error("cannot read the certificates of authorities in {}", path.display())]
+    Authorities { path: PathBuf, source: rustls::pki_types::pem::Error },
+    #[error("TLS cannot be spoken")]
+    Tls(#[source] rustls::Error),
+}
+
+/// For whoever connects: trusts who is certified by an authority in the PEM file, and nobody without one.
+pub fn trusting(authorities: Option<&Path>) -> Result<ClientConfig, TrustError> {
+    let mut trusted = RootCertStore::empty();
+    if let Some(path) = authorities {
+        let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let read = read.map_err(|source| TrustError::Authorities { path: path.to_owned(), source })?;
+        trusted.add_parsable_certificates(read);
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(TrustError::Tls)?;
+    Ok(builder.with_root_certificates(trusted).with_no_client_auth())
 }
 
 /// The configuration that new connections are served with; it changes when the files do.

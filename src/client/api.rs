@@ -1,14 +1,18 @@
 //! One request at a time to the REST API, and what its answers mean.
 
 use super::{ClientError, Connection};
+use crate::tls::trusting;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -17,7 +21,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 pub(super) struct Api {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: String,
     api_token: HeaderValue,
 }
@@ -26,16 +30,18 @@ impl Api {
     pub(super) fn new(connection: &Connection) -> Result<Self, ClientError> {
         let url = connection.url.trim_end_matches('/').to_owned();
         let parsed: Option<Uri> = url.parse().ok();
-        match parsed.as_ref().and_then(|uri| uri.scheme_str().zip(uri.host())) {
-            Some(("http", host)) if !host.is_empty() => {}
-            Some(("https", _)) => return Err(ClientError::Https(url)),
+        let authorities = match parsed.as_ref().and_then(|uri| uri.scheme_str().zip(uri.host())) {
+            Some(("http", host)) if !host.is_empty() => None,
+            Some(("https", host)) if !host.is_empty() => Some(&*connection.ca_file),
             _ => return Err(ClientError::MalformedUrl(url)),
-        }
+        };
         let secret = connection.api_token.as_ref().filter(|secret| !secret.0.is_empty());
         let secret = secret.ok_or(ClientError::NoApiToken)?;
         let mut api_token = HeaderValue::from_str(&secret.0).map_err(|_| ClientError::MalformedApiToken)?;
         api_token.set_sensitive(true);
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build_http(), url, api_token })
+        let connector = HttpsConnectorBuilder::new().with_tls_config(trusting(authorities)?);
+        let connector = connector.https_or_http().enable_http1().build();
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), url, api_token })
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, ClientError> {
@@ -77,7 +83,10 @@ impl Api {
     }
 
     async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Value, ClientError> {
-        let unreachable = |source| ClientError::Unreachable { url: self.url.clone(), source };
+        let unreachable = |source: Box<dyn Error + Send + Sync>| match is_of_tls(&*source) {
+            true => ClientError::Untrusted { url: self.url.clone(), source },
+            false => ClientError::Unreachable { url: self.url.clone(), source },
+        };
         let response = self.client.request(request).await.map_err(|error| unreachable(error.into()))?;
         let status = response.status();
         let body =
@@ -92,4 +101,11 @@ impl Api {
             _ => self.not_shipgate(),
         })
     }
+}
+
+/// Whether it is TLS that failed: somebody answered, and is not who was expected.
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let below = inner.map_or_else(|| error.source(), |inner| Some(inner));
+    error.is::<rustls::Error>() || below.is_some_and(is_of_tls)
 }

@@ -1,5 +1,6 @@
 //! Why a command did not succeed, and what to do about it.
 
+use crate::tls::TrustError;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -11,13 +12,20 @@ pub enum ClientError {
     MalformedApiToken,
     #[error("{0} is not an address such as http://127.0.0.1:8072")]
     MalformedUrl(String),
-    #[error("https is not supported yet: reach {0} by http on its own machine, or through a tunnel")]
-    Https(String),
+    #[error(
+        "{0}: name the file of the authority that certified the control plane with --ca-file or SHIPGATE_CA_FILE"
+    )]
+    Trust(#[from] TrustError),
     #[error(
         "no control plane answers at {url}: is it running, and is that the address it listens on? \
          (set SHIPGATE_URL or --url)"
     )]
     Unreachable { url: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error(
+        "{url} is not certified by an authority that is trusted here: name the file of its authority with --ca-file or \
+         SHIPGATE_CA_FILE"
+    )]
+    Untrusted { url: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{0} took too long to answer: the change may or may not have happened, list to see")]
     TimedOut(String),
     #[error("{0} answers, but not as a Shipgate control plane does: is that its API's address?")]
@@ -60,7 +68,7 @@ impl ClientError {
             Self::NoApiToken
             | Self::MalformedApiToken
             | Self::MalformedUrl(_)
-            | Self::Https(_)
+            | Self::Trust(_)
             | Self::NothingToChange => 2,
             Self::NotEnforced { .. } => 3,
             _ => 1,

@@ -1,7 +1,7 @@
 //! The command line's side of the REST API: `shipgate token …`, `account …`, `api-token …`, `gateways` and `audit`.
 //!
 //! A thin client: every rule is the server's, and what it answers is shown in words, as a table or as it came. It reads
-//! no configuration of the server, and no file but the one that holds a token's own value.
+//! no configuration of the server, and no file but the one that holds a token's own value and the one of authorities.
 
 mod accounts;
 mod api;
@@ -24,6 +24,7 @@ use error::{ClientError, Failure};
 use gateways::GatewaysCommand;
 use serde_json::Value;
 use std::fmt;
+use std::path::PathBuf;
 use tokens::TokenAction;
 
 /// The sub-commands that talk to a control plane.
@@ -72,6 +73,15 @@ pub struct Connection {
     /// Where the control plane's API listens
     #[arg(long, global = true, env = "SHIPGATE_URL", default_value = "http://127.0.0.1:8072")]
     url: String,
+    /// PEM file of the authorities that certify an https:// control plane
+    #[arg(
+        long,
+        global = true,
+        env = "SHIPGATE_CA_FILE",
+        value_name = "FILE",
+        default_value = "/etc/ssl/certs/ca-certificates.crt"
+    )]
+    ca_file: PathBuf,
     /// The account's API token. Safer in the environment: other users of a machine can read command lines
     #[arg(long, global = true, env = "SHIPGATE_API_TOKEN", hide_env_values = true)]
     api_token: Option<Secret>,

@@ -196,7 +196,7 @@ async fn a_wrong_address_is_explained() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for (url, code, part) in [
         (format!("http://{free}"), 1, "is it running"),
-        ("https://logs.example".to_owned(), 2, "https is not supported yet"),
+        ("https://".to_owned(), 2, "not an address"),
         ("127.0.0.1:8072".to_owned(), 2, "not an address"),
         ("".to_owned(), 2, "not an address"),
     ] {
@@ -204,6 +204,14 @@ async fn a_wrong_address_is_explained() {
         let (got, text) = told(run(command).await);
         assert!(got == code && text.contains(part), "{url}: {text}");
     }
+}
+
+#[tokio::test]
+async fn authorities_that_cannot_be_read_are_explained() {
+    let command =
+        &["token", "list", "--url", "https://127.0.0.1:1", "--ca-file", "/none", "--api-token", "abcdefghij"];
+    let (code, text) = told(run(parse(command).unwrap()).await);
+    assert!(code == 2 && text.contains("/none") && text.contains("SHIPGATE_CA_FILE"), "{text}");
 }
 
 #[tokio::test]

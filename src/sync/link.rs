@@ -4,6 +4,7 @@
 //! with different ones, so that replicas of a control plane share them.
 
 use super::Config;
+use crate::tls::{TrustError, trusting};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -14,10 +15,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::{ClientConfig, RootCertStore};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,10 +28,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why there is no way to the control plane.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
-    #[error("cannot read the certificates of {path}, which control planes are known by")]
-    Authorities { path: PathBuf, source: pem::Error },
-    #[error("TLS cannot be spoken")]
-    Tls(#[source] rustls::Error),
+    #[error("no control plane can be trusted")]
+    Trust(#[from] TrustError),
     #[error("the credential cannot be sent")]
     Credential(#[source] hyper::http::header::InvalidHeaderValue),
 }
@@ -72,8 +67,10 @@ impl Link {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.enforce_http(false);
+        // They are read only if an address needs them.
+        let needs_tls = config.control_urls.iter().any(|url| url.scheme_str() == Some("https"));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(config)?)
+            .with_tls_config(trusting(needs_tls.then_some(&*config.ca_file))?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -122,18 +119,4 @@ impl Link {
             status => Err(LinkError::Status(status)),
         }
     }
-}
-
-/// Trusts who is certified by the configured authorities. They are read only if an address needs them.
-fn tls(config: &Config) -> Result<ClientConfig, SetUpError> {
-    let mut trusted = RootCertStore::empty();
-    if config.control_urls.iter().any(|url| url.scheme_str() == Some("https")) {
-        let path = &config.ca_file;
-        let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let read = read.map_err(|source| SetUpError::Authorities { path: path.clone(), source })?;
-        trusted.add_parsable_certificates(read);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(builder.map_err(SetUpError::Tls)?.with_root_certificates(trusted).with_no_client_auth())
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::http::{Connection, Request};
 use crate::harness::node::{Network, Node, Proxy};
-use crate::harness::{SHIPPING_TOKEN, eventually};
+use crate::harness::{API_TOKEN, SHIPPING_TOKEN, eventually, shipgate};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use shipgate::domain::token::TokenDigest;
 use std::io::{Read, Write};
@@ -217,6 +217,14 @@ fn the_planes_speak_tls_with_a_private_authority() {
     let wary = gateway("wary", "foreign/ca.pem");
     assert_eq!(wary.ship(SHIPPING_TOKEN), 503);
     assert!(wary.log().contains("invalid peer certificate"), "{}", wary.log());
+    for (authority, code, told) in [("ours/ca.pem", 0, "one"), ("foreign/ca.pem", 1, "--ca-file")] {
+        let mut command = shipgate();
+        command.args(["token", "list", "--url", &url, "--ca-file", &path(authority)]);
+        let ran = command.env("SHIPGATE_API_TOKEN", API_TOKEN).output().unwrap();
+        let text = [ran.stdout, ran.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(ran.status.code() == Some(code) && text.contains(told), "{:?} {text}", ran.status);
+    }
 }
 
 /// Says `text` to whoever connects and keeps the connection.

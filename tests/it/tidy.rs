@@ -17,13 +17,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("store", &["domain", "clock"]),
     ("journal", &["domain", "metrics", "shutdown", "clock", "telemetry"]),
     ("logs", &["domain", "metrics", "shutdown", "clock", "telemetry", "journal"]),
-    ("sync", &["domain", "wire", "metrics", "shutdown", "clock", "telemetry"]),
+    ("sync", &["domain", "wire", "tls", "metrics", "shutdown", "clock", "telemetry"]),
     ("tls", &["shutdown", "clock"]),
     ("gateway", &["domain", "journal", "sync", "tls", "metrics", "shutdown", "clock", "telemetry"]),
     ("control", &["domain", "wire", "store", "serve", "tls", "metrics", "shutdown", "clock", "telemetry"]),
     ("serve", &["shutdown", "tls"]),
     ("ops", &["metrics", "shutdown", "serve"]),
-    ("client", &["domain"]),
+    ("client", &["domain", "tls"]),
     ("load", &["domain", "shutdown", "clock"]),
 ];
 
