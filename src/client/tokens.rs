@@ -81,6 +81,8 @@ pub enum TokenAction {
     Enable {
         /// The token's id or name
         token: String,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Stop a token from shipping, at once
     Disable {
@@ -136,10 +138,10 @@ pub(super) async fn run(api: &Api, action: TokenAction) -> Result<Shown, ClientE
             let renamed = api.put(&path(id), &json!({ "name": name })).await?;
             Ok(Shown::new(renamed, |token| format!("renamed: {id} {old:?} is now {}", token["name"])))
         }
-        TokenAction::Enable { token } => {
+        TokenAction::Enable { token, wait } => {
             let (id, _) = find(api, &token).await?;
-            let enabled = api.put(&path(id), &json!({ "enabled": true })).await?;
-            Ok(Shown::new(enabled, |token| done("enabled", token)))
+            let enabled = api.put(&wait.of(path(id)), &json!({ "enabled": true })).await?;
+            enforced(Shown::new(enabled, |token| done("enabled", token)))
         }
         TokenAction::Disable { token, wait } => {
             let (id, _) = find(api, &token).await?;

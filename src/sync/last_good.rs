@@ -106,12 +106,14 @@ impl Keeper {
                     tracing::warn!(
                         revision,
                         age_seconds,
-                        "the control plane is late: serving the last good directory"
+                        "no directory from its source yet: serving the last good one"
                     );
                 }
             }
             Ok(None) => {
-                tracing::warn!("the control plane is late, and there is no last good directory to serve");
+                tracing::warn!(
+                    "no directory from its source yet, and no last good one to serve: batches are refused"
+                );
             }
             Err(error) => tracing::error!("the last good directory cannot be served: {error}"),
         }

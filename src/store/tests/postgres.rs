@@ -379,7 +379,7 @@ async fn connections_over_a_line_that_was_cut_are_left_behind() {
     // Not while it is given back: the driver then asks it a second time, and waits for as long as the kernel lets it.
     let given_back = async {
         while far.0.writer.num_idle() == 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     timeout(PATIENCE, given_back).await.unwrap();
