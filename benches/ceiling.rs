@@ -34,6 +34,7 @@ use shipgate::gateway::listener::Listener;
 use shipgate::journal::disk::OsDisk;
 use shipgate::journal::{Feed, Journal};
 use shipgate::logs::Logs;
+use shipgate::logs::read::Tails;
 use shipgate::metrics::Metrics;
 use shipgate::shutdown::Shutdown;
 use shipgate::sync::current::Current;
@@ -247,9 +248,16 @@ fn serve(stage: usize) {
     }
     let (metrics, clock) = (Arc::new(Metrics::new()), Clock::system());
     let keep = Arc::new(|_| None);
-    let (journal, logs) =
-        Logs::open(config.logs, config.journal, Arc::new(OsDisk), keep, Arc::clone(&metrics), clock.clone())
-            .unwrap();
+    let (journal, logs) = Logs::open(
+        config.logs,
+        config.journal,
+        Arc::new(OsDisk),
+        keep,
+        Tails::default(),
+        Arc::clone(&metrics),
+        clock.clone(),
+    )
+    .unwrap();
     let shutdown = Shutdown::new();
     if stage == Stage::Logs {
         let journal = Some(journal.clone());

@@ -14,6 +14,7 @@ use shipgate::gateway::ingest::ingest;
 use shipgate::gateway::source::Arrival;
 use shipgate::journal::disk::OsDisk;
 use shipgate::logs::Logs;
+use shipgate::logs::read::Tails;
 use shipgate::metrics::Metrics;
 use shipgate::sync::current::Current;
 use std::sync::Arc;
@@ -67,6 +68,7 @@ fn gate(folder: &std::path::Path, durability: &str) -> (Arc<Gate>, Logs) {
         config.journal,
         Arc::new(OsDisk),
         Arc::new(|_| None),
+        Tails::default(),
         Arc::clone(&metrics),
         clock.clone(),
     );

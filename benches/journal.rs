@@ -8,6 +8,7 @@ use shipgate::domain::directory::{Change, Directory, Permit};
 use shipgate::domain::token::TokenDigest;
 use shipgate::journal::disk::OsDisk;
 use shipgate::journal::{self, Journal, OnCorruption};
+use shipgate::logs::read::Tails;
 use shipgate::logs::{self, Logs};
 use shipgate::metrics::Metrics;
 use std::path::Path;
@@ -79,8 +80,16 @@ fn open(dir: &Path) -> (Journal, Logs) {
         backlog_bytes_max: 64 << 20,
     };
     let keep = Arc::new(|_| None);
-    Logs::open(logs, journal, Arc::new(OsDisk), keep, Arc::new(Metrics::new()), Clock::system())
-        .expect("a fresh directory")
+    Logs::open(
+        logs,
+        journal,
+        Arc::new(OsDisk),
+        keep,
+        Tails::default(),
+        Arc::new(Metrics::new()),
+        Clock::system(),
+    )
+    .expect("a fresh directory")
 }
 
 /// How long `count` batches take when `concurrent` are on their way at any time. Parsing them is not counted.

@@ -34,6 +34,7 @@ pub struct Config {
     pub gateway: gateway::Config,
     pub journal: journal::Config,
     pub logs: logs::Config,
+    pub search: logs::read::Config,
     pub control: control::Config,
     pub sync: sync::Config,
     pub ops: ops::Config,
@@ -178,6 +179,7 @@ impl Read {
         ]);
         Config {
             gateway,
+            search: self.search(),
             logs,
             sync,
             ops,
@@ -327,6 +329,15 @@ impl Read {
         }
     }
 
+    fn search(&mut self) -> logs::read::Config {
+        logs::read::Config {
+            workers_max: self.number("search.workers_max", 0),
+            questions_max: self.number("search.questions_max", 1),
+            time_max: self.duration("search.time_max_ms", 1),
+            found_bytes_max: self.number("search.found_bytes_max", 1),
+        }
+    }
+
     fn control(&mut self, data_dir: &Path, credential: GatewayCredential) -> control::Config {
         let store = self.text("control.store");
         let token_key = self.text("control.token_key");
@@ -344,6 +355,7 @@ impl Read {
             request_timeout_ms: self.number("control.request_timeout_ms", 1),
             connections_max: self.number("control.connections_max", 16),
             revisions_max: self.number("control.revisions_max", 1),
+            logs_dir: Some(self.text("control.logs_dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
         }
     }
 

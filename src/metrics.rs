@@ -25,6 +25,7 @@ pub struct Metrics {
     pub directory: DirectoryMetrics,
     pub journal: JournalMetrics,
     pub logs: LogsMetrics,
+    pub search: SearchMetrics,
     pub control: ControlMetrics,
 }
 
@@ -83,6 +84,15 @@ pub struct LogsMetrics {
     pub backlog_bytes: IntGauge,
 }
 
+/// Questions put to the accounts' logs.
+pub struct SearchMetrics {
+    pub questions: IntCounterVec,
+    pub seconds: Histogram,
+    pub scanned_bytes: IntCounter,
+    pub skipped_bytes: IntCounter,
+    pub tails: IntGauge,
+}
+
 /// The API.
 pub struct ControlMetrics {
     pub requests: IntCounterVec,
@@ -113,6 +123,7 @@ impl Metrics {
             directory: DirectoryMetrics::new(&make),
             journal: JournalMetrics::new(&make),
             logs: LogsMetrics::new(&make),
+            search: SearchMetrics::new(&make),
             control: ControlMetrics::new(&make),
             registry,
         }
@@ -285,6 +296,34 @@ impl LogsMetrics {
         };
         for operation in ["append", "checkpoint", "seal", "retain"] {
             this.failures.with_label_values(&[operation]);
+        }
+        this
+    }
+}
+
+impl SearchMetrics {
+    fn new(make: &Maker<'_>) -> Self {
+        let this = Self {
+            questions: make.counters(
+                "shipgate_search_questions_total",
+                "Questions put to accounts' logs: answered in whole, in part because their time was over, failed, or refused because too many were under way.",
+                &["outcome"],
+            ),
+            seconds: make.histogram(
+                "shipgate_search_duration_seconds",
+                "From a question to its answer.",
+                SECONDS,
+            ),
+            scanned_bytes: make
+                .counter("shipgate_search_scanned_bytes_total", "Bytes of lines looked through."),
+            skipped_bytes: make.counter(
+                "shipgate_search_skipped_bytes_total",
+                "Bytes of log files, compressed, that an index told not to look through.",
+            ),
+            tails: make.gauge("shipgate_search_tails", "Readers that follow an account's log as it grows."),
+        };
+        for outcome in ["whole", "partial", "failed", "refused"] {
+            this.questions.with_label_values(&[outcome]);
         }
         this
     }

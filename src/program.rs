@@ -16,6 +16,7 @@ use shipgate::config::Config;
 use shipgate::config::role::Role;
 use shipgate::control;
 use shipgate::control::first_start::FirstStart;
+use shipgate::logs::read::Tails;
 use shipgate::metrics::Metrics;
 use shipgate::shutdown::Shutdown;
 use shipgate::store::Store;
@@ -178,8 +179,10 @@ impl Program {
             .context("cannot serve metrics and health")?;
         let mut addresses =
             Addresses { ingest: ingest.as_ref().map(Ingest::addresses), api: None, ops: ops_address };
+        let tails = Tails::default();
         let control = if role.has_control() {
-            let control = ControlPlane::start(&config.control, &around).await?;
+            let own = role.has_gateway().then(|| tails.clone());
+            let control = ControlPlane::start(&config, own, &around).await?;
             if role == Role::AllInOne {
                 let own = format!("http://{}", reachable(control.addresses.http));
                 config.sync.control_urls = vec![own.parse()?];
@@ -189,7 +192,8 @@ impl Program {
         } else {
             None
         };
-        let storage = if role.has_gateway() { Some(Storage::open(&config, &around).await?) } else { None };
+        let storage =
+            if role.has_gateway() { Some(Storage::open(&config, tails, &around).await?) } else { None };
         let first_start = match &control {
             Some(control) => control.bootstrap(&config).await?,
             None => None,

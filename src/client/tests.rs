@@ -48,6 +48,7 @@ impl Server {
             request_timeout_ms: 10_000,
             connections_max: 10,
             revisions_max: 100,
+            logs_dir: None,
         };
         let store = open_store(&config, Clock::system()).await.unwrap();
         let wanted = Bootstrap {
@@ -59,7 +60,7 @@ impl Server {
         let first = bootstrap(&store, wanted).await.unwrap().unwrap();
         let shutdown = Shutdown::new();
         let address =
-            start(&config, store.clone(), Arc::new(Metrics::new()), shutdown.tasks()).await.unwrap();
+            start(&config, store.clone(), None, Arc::new(Metrics::new()), shutdown.tasks()).await.unwrap();
         Self { folder, _shutdown: shutdown, url: format!("http://{}/", address.http), store, first }
     }
 

@@ -6,6 +6,7 @@ use super::exchange::RequestId;
 use super::sign_ins::{FailedSignIns, SignedIn};
 use crate::domain::account::AccountId;
 use crate::domain::token::TokenDigest;
+use crate::logs::read::Reader;
 use crate::metrics::Metrics;
 use crate::serve::Peer;
 use crate::shutdown::Tasks;
@@ -25,6 +26,9 @@ pub(super) struct App(Arc<Parts>);
 
 pub(super) struct Parts {
     pub store: Store,
+    /// None where the control plane cannot read the accounts' logs.
+    #[expect(dead_code, reason = "the routes that ask it come next")]
+    pub reader: Option<Reader>,
     /// Of the gateways' credential.
     pub credential: TokenDigest,
     pub metrics: Arc<Metrics>,

@@ -29,6 +29,7 @@ mod tests;
 
 use crate::clock::Clock;
 use crate::domain::token::GatewayCredential;
+use crate::logs::read::Reader;
 use crate::metrics::Metrics;
 use crate::serve::{Port, serve};
 use crate::shutdown::Tasks;
@@ -80,6 +81,8 @@ pub struct Config {
     pub connections_max: usize,
     /// How many revisions of the directory are kept for gateways that fall behind.
     pub revisions_max: u64,
+    /// A folder of accounts' logs that others write and this control plane can read.
+    pub logs_dir: Option<PathBuf>,
 }
 
 /// Why the control plane did not start.
@@ -166,10 +169,11 @@ pub fn watch_store(store: Store, tasks: &Tasks) -> StoreHealth {
     StoreHealth(receiver)
 }
 
-/// Starts the API and returns where it listens. It ends, requests finished first, when `tasks` drains.
+/// Starts the API and returns where it listens. `reader`: of the accounts' logs, where there are any to be read. It ends, requests finished first, when `tasks` drains.
 pub async fn start(
     config: &Config,
     store: Store,
+    reader: Option<Reader>,
     metrics: Arc<Metrics>,
     tasks: Tasks,
 ) -> Result<Addresses, StartError> {
@@ -185,6 +189,7 @@ pub async fn start(
     let (router, description) = all_routes().split_for_parts();
     let app = App::new(Parts {
         store: store.clone(),
+        reader,
         credential: config.credential.digest(),
         metrics,
         tasks: tasks.clone(),

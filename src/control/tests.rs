@@ -58,6 +58,7 @@ fn config(folder: &TempDir) -> Config {
         request_timeout_ms: 10_000,
         connections_max: 100,
         revisions_max: 10_000,
+        logs_dir: None,
     }
 }
 
@@ -81,7 +82,7 @@ impl Running {
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new());
         let address =
-            start(&config, store.clone(), Arc::clone(&metrics), shutdown.tasks()).await.unwrap().http;
+            start(&config, store.clone(), None, Arc::clone(&metrics), shutdown.tasks()).await.unwrap().http;
         Self { folder, store, metrics, shutdown, address, first }
     }
 

@@ -1,4 +1,4 @@
-//! Instants as text: the one format Shipgate writes into logs, RFC 3339 in UTC with milliseconds.
+//! Instants as text: the one format Shipgate writes into logs, RFC 3339 in UTC with milliseconds, and what it reads there.
 
 use time::macros::format_description;
 
@@ -14,9 +14,92 @@ pub fn rfc3339_millis(unix_ms: u64) -> String {
         .unwrap_or_default()
 }
 
+/// Reads an RFC 3339 instant, with any number of digits behind the second, as milliseconds since the Unix epoch. The offset may lack its
+/// colon, as some loggers write it. `None` for anything else; instants before 1970 become 0.
+pub fn instant_ms(text: &str) -> Option<u64> {
+    let bytes = text.as_bytes();
+    let number = |from: usize, to: usize| -> Option<i64> {
+        bytes
+            .get(from..to)?
+            .iter()
+            .try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let marks =
+        [bytes[4], bytes[7], bytes[13], bytes[16]] == *b"--::" && matches!(bytes[10], b'T' | b't' | b' ');
+    let in_range =
+        (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    if !marks || !in_range {
+        return None;
+    }
+    let (mut ms, mut rest) = (0, &bytes[19..]);
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digit = |at: usize| if at < digits { i64::from(fraction[at] - b'0') } else { 0 };
+        ms = digit(0) * 100 + digit(1) * 10 + digit(2);
+        rest = (digits > 0).then(|| &fraction[digits..])?;
+    }
+    let offset_minutes = match *rest {
+        [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
+            if ![h1, h2, m1, m2].iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            let two = |tens: u8, ones: u8| i64::from(tens - b'0') * 10 + i64::from(ones - b'0');
+            (two(h1, h2) * 60 + two(m1, m2)) * if sign == b'-' { -1 } else { 1 }
+        }
+        _ => return None,
+    };
+    let minutes = (days_since_epoch(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
+    Some(u64::try_from((minutes * 60 + second) * 1_000 + ms).unwrap_or(0))
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar: years are counted from March, so that leap days end them.
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year - 719_468
+}
+
 #[cfg(test)]
 mod tests {
-    use super::rfc3339_millis;
+    use super::{instant_ms, rfc3339_millis};
+
+    #[test]
+    fn reads_what_it_writes_and_what_others_write() {
+        for unix_ms in [
+            0,
+            1,
+            951_782_399_999,
+            951_782_400_000,
+            1_700_000_000_007,
+            4_102_444_800_000,
+            253_402_300_799_999,
+        ] {
+            assert_eq!(instant_ms(&rfc3339_millis(unix_ms)), Some(unix_ms));
+        }
+        for day in 0..60_000 {
+            assert_eq!(instant_ms(&rfc3339_millis(day * 86_400_000)), Some(day * 86_400_000));
+        }
+        for (text, expect) in [
+            ("2023-11-14T22:13:20Z", Some(1_700_000_000_000)),
+            ("2023-11-14t22:13:20.5z", Some(1_700_000_000_500)),
+            ("2023-11-14 23:13:20.0079999+01:00", Some(1_700_000_000_007)),
+            ("2023-11-14T16:43:20.007-0530", Some(1_700_000_000_007)),
+            ("1969-12-31T23:59:59Z", Some(0)),
+            ("2023-11-14T22:13:20", None),
+            ("2023-11-14T22:13:20.Z", None),
+            ("2023-11-14T22:13:20+1", None),
+            ("2023-11-14T22:13:20+aa:bb", None),
+            ("2023-13-14T22:13:20Z", None),
+            ("2023-11-14", None),
+            ("äöüäöüäöüäöüäöüäöüäöü", None),
+            ("", None),
+        ] {
+            assert_eq!(instant_ms(text), expect, "{text}");
+        }
+    }
 
     #[test]
     fn renders_utc_with_milliseconds() {

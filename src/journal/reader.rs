@@ -35,7 +35,11 @@ pub struct Reader {
 impl Reader {
     /// Starts at `from` and reads no further than `to`, or to the end of the file if that comes first.
     pub fn open(disk: &dyn Disk, path: &Path, from: u64, to: u64) -> io::Result<Self> {
-        let file = disk.open(path, Mode::Read)?;
+        Self::of(disk.open(path, Mode::Read)?, from, to)
+    }
+
+    /// As [`Self::open`], of a file that is open.
+    pub fn of(file: Box<dyn DiskFile>, from: u64, to: u64) -> io::Result<Self> {
         let end = file.bytes()?.min(to);
         Ok(Self { file, at: from, end, window: Vec::new(), window_at: from, chunk_bytes: CHUNK_BYTES })
     }

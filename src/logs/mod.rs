@@ -57,6 +57,7 @@ mod growing;
 mod keeper;
 mod load;
 mod names;
+pub mod read;
 mod retain;
 
 use crate::clock::{self, Clock};
@@ -66,6 +67,7 @@ use crate::journal::{self, Extent, Journal, ReplayError};
 use crate::metrics::Metrics;
 use crate::telemetry::chain;
 use keeper::Keeper;
+use read::Tails;
 use retain::Sweep;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -163,12 +165,13 @@ impl LogsHealth {
 }
 
 impl Logs {
-    /// Takes up the logs and the journal before them, and starts both.
+    /// Takes up the logs and the journal before them, and starts both. What comes from then on is handed to `tails`, too.
     pub fn open(
         config: Config,
         journal: journal::Config,
         disk: Arc<dyn Disk>,
         retention: RetentionOf,
+        tails: Tails,
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<(Journal, Self), OpenError> {
@@ -181,7 +184,7 @@ impl Logs {
         let health = LogsHealth { thread: Arc::downgrade(&alive) };
         let work = move || {
             let _alive = alive;
-            Thread::new(keeper).run()
+            Thread::new(keeper, tails).run()
         };
         let thread = std::thread::Builder::new().name("logs".to_owned()).spawn(work);
         Ok((journal, Self { thread: thread.map_err(OpenError::Thread)?, health }))
@@ -202,6 +205,7 @@ impl Logs {
 /// Drives the keeper.
 struct Thread {
     keeper: Keeper,
+    tails: Tails,
     sweep: Sweep,
     checkpoint_at: Instant,
     /// From when on a full file is reason enough for a checkpoint.
@@ -212,7 +216,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn new(keeper: Keeper) -> Self {
+    fn new(keeper: Keeper, tails: Tails) -> Self {
         let now = clock::monotonic();
         Self {
             checkpoint_at: now,
@@ -221,6 +225,7 @@ impl Thread {
             sweep: Sweep::default(),
             pause: RETRY_MIN,
             keeper,
+            tails,
         }
     }
 
@@ -228,6 +233,8 @@ impl Thread {
         self.append(Vec::new())?;
         while let Some(extents) = self.keeper.feed.next(self.wait()) {
             if !extents.is_empty() {
+                // First, as it has been acknowledged: appending may have to wait for the disk.
+                self.tails.hand_on(&extents);
                 self.append(extents)?;
             }
             self.checkpoint();
@@ -300,5 +307,11 @@ impl Thread {
     }
 }
 
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.tails.close();
+    }
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

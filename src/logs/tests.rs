@@ -9,7 +9,7 @@ use journal_tests::{batch, eventually, inflate};
 
 const START_MS: u64 = 1_700_000_000_000;
 
-fn config(dir: &Path) -> Config {
+pub(super) fn config(dir: &Path) -> Config {
     Config {
         dir: dir.join("logs"),
         file_bytes_max: 64 << 20,
@@ -26,7 +26,8 @@ fn open(dir: &Path) -> (Journal, Logs) {
     let journal = journal_tests::config(dir);
     let metrics = Arc::new(Metrics::new());
     let clock = Clock::manual(START_MS);
-    Logs::open(config(dir), journal, Arc::new(OsDisk), Arc::new(|_| None), metrics, clock).unwrap()
+    Logs::open(config(dir), journal, Arc::new(OsDisk), Arc::new(|_| None), Tails::default(), metrics, clock)
+        .unwrap()
 }
 
 /// All lines of an account, from its sealed files and its growing one.
@@ -83,7 +84,8 @@ async fn a_full_file_is_sealed_without_waiting_for_the_time_of_a_checkpoint() {
     let (disk, clock) = (Arc::new(OsDisk), Clock::manual(START_MS));
     let journal = journal_tests::config(dir.path());
     let (journal, logs) =
-        Logs::open(config, journal, disk, Arc::new(|_| None), metrics.clone(), clock).unwrap();
+        Logs::open(config, journal, disk, Arc::new(|_| None), Tails::default(), metrics.clone(), clock)
+            .unwrap();
     let shipping = async {
         while metrics.logs.sealed_files.get() < 3 {
             journal.append(batch(7, Durability::Synced, START_MS, "{\"a\":1}")).await.unwrap();
@@ -101,8 +103,16 @@ async fn a_panic_in_the_thread_of_the_logs_is_known() {
     let journal = journal_tests::config(dir.path());
     let retention: RetentionOf = Arc::new(|_| panic!("as a defect would"));
     let (metrics, clock) = (Arc::new(Metrics::new()), Clock::manual(START_MS));
-    let (journal, logs) =
-        Logs::open(config(dir.path()), journal, Arc::new(OsDisk), retention, metrics, clock).unwrap();
+    let (journal, logs) = Logs::open(
+        config(dir.path()),
+        journal,
+        Arc::new(OsDisk),
+        retention,
+        Tails::default(),
+        metrics,
+        clock,
+    )
+    .unwrap();
     let health = logs.health();
     assert!(health.is_alive());
     journal.append(batch(7, Durability::Synced, START_MS, "{}")).await.unwrap();

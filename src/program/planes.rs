@@ -10,6 +10,7 @@ use shipgate::gateway::listener::{self, Listener};
 use shipgate::journal::Journal;
 use shipgate::journal::disk::OsDisk;
 use shipgate::logs::Logs;
+use shipgate::logs::read::{Reader, Tails};
 use shipgate::metrics::Metrics;
 use shipgate::shutdown::Shutdown;
 use shipgate::store::Store;
@@ -38,11 +39,15 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    pub async fn start(config: &control::Config, around: &Surroundings) -> anyhow::Result<Self> {
+    /// `tails`: where lines come from as they are committed, if this process commits any.
+    pub async fn start(config: &Config, tails: Option<Tails>, around: &Surroundings) -> anyhow::Result<Self> {
+        let reader = reader(config, tails, &around.metrics)?;
+        let config = &config.control;
         let stage = Shutdown::new();
         let store =
             control::open_store(config, around.clock.clone()).await.context("cannot open the store")?;
-        let addresses = control::start(config, store.clone(), Arc::clone(&around.metrics), stage.tasks())
+        let metrics = Arc::clone(&around.metrics);
+        let addresses = control::start(config, store.clone(), reader, metrics, stage.tasks())
             .await
             .context("cannot start the control plane")?;
         let _ = around.health.store.set(control::watch_store(store.clone(), &stage.tasks()));
@@ -58,6 +63,15 @@ impl ControlPlane {
         drain("the API", self.stage, STAGE_DEADLINE).await;
         self.store.close().await;
     }
+}
+
+/// What reads the accounts' logs: this process's own, or those in the folder that is configured.
+fn reader(config: &Config, tails: Option<Tails>, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Reader>> {
+    let own = tails.as_ref().map(|_| &config.logs.dir);
+    let Some(dir) = own.or(config.control.logs_dir.as_ref()) else { return Ok(None) };
+    let (dir, search, metrics) = (dir.clone(), config.search.clone(), Arc::clone(metrics));
+    let reader = Reader::open(dir, search, Arc::new(OsDisk), tails, metrics);
+    Ok(Some(reader.context("cannot start the threads that search logs")?))
 }
 
 /// Ingest's ports, taken and not served yet.
@@ -86,12 +100,12 @@ pub struct Storage {
 }
 
 impl Storage {
-    pub async fn open(config: &Config, around: &Surroundings) -> anyhow::Result<Self> {
+    pub async fn open(config: &Config, tails: Tails, around: &Surroundings) -> anyhow::Result<Self> {
         let (logs, journal, metrics, clock) =
             (config.logs.clone(), config.journal.clone(), Arc::clone(&around.metrics), around.clock.clone());
         let accounts = around.health.directory.clone();
         let retention = Arc::new(move |account| Some(accounts.account(account)?.retention));
-        let open = move || Logs::open(logs, journal, Arc::new(OsDisk), retention, metrics, clock);
+        let open = move || Logs::open(logs, journal, Arc::new(OsDisk), retention, tails, metrics, clock);
         let (journal, logs) =
             tokio::task::spawn_blocking(open).await?.context("cannot open the journal and the logs")?;
         let _ = around.health.storage.set((journal.clone(), logs.health()));

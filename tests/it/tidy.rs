@@ -20,7 +20,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("sync", &["domain", "wire", "tls", "metrics", "shutdown", "clock", "telemetry"]),
     ("tls", &["shutdown", "clock"]),
     ("gateway", &["domain", "journal", "sync", "tls", "metrics", "shutdown", "clock", "telemetry"]),
-    ("control", &["domain", "wire", "store", "serve", "tls", "metrics", "shutdown", "clock", "telemetry"]),
+    (
+        "control",
+        &["domain", "wire", "store", "logs", "serve", "tls", "metrics", "shutdown", "clock", "telemetry"],
+    ),
     ("serve", &["shutdown", "tls"]),
     ("ops", &["metrics", "shutdown", "serve"]),
     ("client", &["domain", "tls"]),

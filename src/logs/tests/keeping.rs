@@ -400,6 +400,7 @@ fn a_log_that_cannot_be_written_gives_up_when_the_journal_is_closed() {
             journal_tests::config(root),
             Arc::new(disk.clone()),
             Arc::new(|_| None),
+            Tails::default(),
             Arc::new(Metrics::new()),
             Clock::manual(START_MS),
         )

@@ -119,7 +119,16 @@ async fn goes_on_after(happens: impl Fn(&Path), restarts: bool) {
             ..journal_tests::config(dir.path())
         };
         let clock = Clock::manual(super::START_MS);
-        Logs::open(config, journal, Arc::new(OsDisk), Arc::new(|_| None), metrics.clone(), clock).unwrap()
+        Logs::open(
+            config,
+            journal,
+            Arc::new(OsDisk),
+            Arc::new(|_| None),
+            Tails::default(),
+            metrics.clone(),
+            clock,
+        )
+        .unwrap()
     };
     let line = |account: u32| batch(account, Durability::Synced, super::START_MS, "{\"a\":1}");
     let (mut journal, mut logs) = open();

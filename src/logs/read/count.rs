@@ -1,0 +1,187 @@
+//! Counts of matching logs: over time, and by field and value.
+
+use super::{Gather, Gathered, ReadError};
+use crate::domain::log::Log;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Intervals in one histogram.
+const BUCKETS_MAX: usize = 10_000;
+/// Fields that are told apart, values of each, and the length of those. What comes first counts: beyond it, new ones are left out.
+const FIELDS_MAX: usize = 1_000;
+const VALUES_MAX: usize = 2_000;
+const VALUE_BYTES_MAX: usize = 256;
+
+/// How many logs there are, interval by interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Histogram {
+    pub interval_ms: u64,
+    pub total: u64,
+    /// In the order of time; intervals without logs are left out.
+    pub buckets: Vec<Bucket>,
+    /// Not all logs were looked at.
+    pub partial: bool,
+    pub scanned_bytes: u64,
+}
+
+/// One interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    /// Where it begins, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    pub count: u64,
+}
+
+/// Which fields logs have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields {
+    pub total: u64,
+    /// Most frequent first.
+    pub fields: Vec<Field>,
+    /// Not all logs were looked at.
+    pub partial: bool,
+    pub scanned_bytes: u64,
+}
+
+/// One field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Its dotted path.
+    pub name: String,
+    /// How many logs have it.
+    pub count: u64,
+    /// Most frequent first.
+    pub values: Vec<Value>,
+}
+
+/// A value of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    pub value: String,
+    /// How many logs have it.
+    pub count: u64,
+}
+
+pub(super) struct Buckets {
+    interval_ms: u64,
+    counts: BTreeMap<u64, u64>,
+    overflown: bool,
+}
+
+impl Buckets {
+    pub(super) fn new(interval_ms: u64) -> Self {
+        Self { interval_ms, counts: BTreeMap::new(), overflown: false }
+    }
+
+    fn add(&mut self, time_ms: u64, count: u64) {
+        *self.counts.entry(time_ms).or_default() += count;
+        if self.counts.len() > BUCKETS_MAX {
+            self.counts.pop_last();
+            self.overflown = true;
+        }
+    }
+}
+
+impl Gather for Buckets {
+    fn visit(&mut self, time_ms: u64, _: &Log) {
+        self.add(time_ms - time_ms % self.interval_ms, 1);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.overflown |= other.overflown;
+        other.counts.into_iter().for_each(|(time_ms, count)| self.add(time_ms, count));
+    }
+}
+
+pub(super) fn histogram(interval_ms: u64, gathered: Gathered<Buckets>) -> Result<Histogram, ReadError> {
+    let Gathered { value: Buckets { counts, overflown, .. }, partial, scanned_bytes } = gathered;
+    if overflown {
+        return Err(ReadError::TooManyBuckets { max: BUCKETS_MAX });
+    }
+    let buckets: Vec<_> = counts.into_iter().map(|(time_ms, count)| Bucket { time_ms, count }).collect();
+    let total = buckets.iter().map(|bucket| bucket.count).sum();
+    Ok(Histogram { interval_ms, total, buckets, partial, scanned_bytes })
+}
+
+#[derive(Default)]
+pub(super) struct Names {
+    total: u64,
+    by_name: HashMap<String, Counted>,
+    /// Of the log that is being looked at: fields that count already, and values, by the hash of both.
+    seen: HashSet<(String, Option<String>)>,
+}
+
+#[derive(Default)]
+struct Counted {
+    count: u64,
+    values: HashMap<String, u64>,
+}
+
+impl Names {
+    /// The field's counts, unless there are too many fields.
+    fn named(&mut self, name: &str) -> Option<&mut Counted> {
+        if !self.by_name.contains_key(name) {
+            if self.by_name.len() >= FIELDS_MAX {
+                return None;
+            }
+            self.by_name.insert(name.to_owned(), Counted::default());
+        }
+        self.by_name.get_mut(name)
+    }
+}
+
+impl Counted {
+    fn add(&mut self, value: &str, count: u64) {
+        if let Some(known) = self.values.get_mut(value) {
+            *known += count;
+        } else if self.values.len() < VALUES_MAX && value.len() <= VALUE_BYTES_MAX {
+            self.values.insert(value.to_owned(), count);
+        }
+    }
+}
+
+impl Gather for Names {
+    fn visit(&mut self, _: u64, log: &Log) {
+        self.total += 1;
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.clear();
+        log.any_field(|name, scalar| {
+            let text = scalar.text();
+            let (is_new_field, is_new_value) =
+                (seen.insert((name.to_owned(), None)), seen.insert((name.to_owned(), Some(text.to_owned()))));
+            if let Some(counted) = self.named(name) {
+                counted.count += u64::from(is_new_field);
+                if is_new_value {
+                    counted.add(text, 1);
+                }
+            }
+            false
+        });
+        self.seen = seen;
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.total += other.total;
+        for (name, counted) in other.by_name {
+            if let Some(known) = self.named(&name) {
+                known.count += counted.count;
+                counted.values.iter().for_each(|(value, count)| known.add(value, *count));
+            }
+        }
+    }
+}
+
+pub(super) fn fields(gathered: Gathered<Names>, values_max: usize) -> Fields {
+    let Gathered { value: Names { total, by_name, .. }, partial, scanned_bytes } = gathered;
+    let mut fields: Vec<_> = by_name
+        .into_iter()
+        .map(|(name, Counted { count, values })| {
+            let mut values: Vec<_> =
+                values.into_iter().map(|(value, count)| Value { value, count }).collect();
+            values.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
+            values.truncate(values_max);
+            Field { name, count, values }
+        })
+        .collect();
+    fields.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+    Fields { total, fields, partial, scanned_bytes }
+}

@@ -1,0 +1,96 @@
+//! Everything that matches, as a stream: each chunk is read when it is asked for, so that a slow taker costs nothing but its place.
+
+use super::files::{Contents, Part};
+use super::scan::Scanner;
+use super::{Asked, ReadError, Reader};
+use crate::domain::filter::Access;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io;
+
+/// About the length of a chunk.
+const CHUNK_BYTES: usize = if cfg!(test) { 256 } else { 256 << 10 };
+
+/// A stream of newline-ended logs, in the order in which they came.
+pub struct Export {
+    reader: Reader,
+    /// Not there while a chunk is being read.
+    state: Option<State>,
+    partial: bool,
+}
+
+struct State {
+    asked: Asked,
+    parts: VecDeque<Part>,
+    scanner: Scanner,
+    chunk: Vec<u8>,
+}
+
+impl Export {
+    pub(super) fn new(reader: Reader, asked: Asked, contents: Contents) -> Self {
+        let partial = contents.damaged;
+        let scanner = Scanner::new(partial);
+        let state = State { asked, parts: contents.parts.into(), scanner, chunk: Vec::new() };
+        Self { reader, state: Some(state), partial }
+    }
+
+    /// What may be read from here on.
+    pub fn set_access(&mut self, access: Access) {
+        if let Some(state) = &mut self.state {
+            state.asked.sieve.access = access;
+        }
+    }
+
+    /// Whether something could not be read so far.
+    pub fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// The next logs; `None` behind the last ones, and after an error.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
+        let mut state = self.state.take()?;
+        loop {
+            let inner = self.reader.0.clone();
+            let step = move || {
+                let stepped = state.step(&inner);
+                (state, stepped)
+            };
+            let stepped;
+            (state, stepped) = match self.reader.0.pool.run(step).await {
+                Ok(done) => done,
+                Err(given_up) => return Some(Err(given_up.into())),
+            };
+            if let Err(error) = stepped {
+                self.reader.count("failed");
+                return Some(Err(error.into()));
+            }
+            self.partial |= state.scanner.damaged;
+            let ended = state.parts.is_empty();
+            if state.chunk.len() >= CHUNK_BYTES || ended {
+                let chunk = Bytes::from(std::mem::take(&mut state.chunk));
+                if ended {
+                    self.reader.count(if self.partial { "partial" } else { "whole" });
+                } else {
+                    self.state = Some(state);
+                }
+                return (!chunk.is_empty()).then_some(Ok(chunk));
+            }
+        }
+    }
+}
+
+impl State {
+    fn step(&mut self, inner: &super::Inner) -> io::Result<()> {
+        let Some(part) = self.parts.pop_front() else { return Ok(()) };
+        let before = self.scanner.scanned_bytes;
+        let chunk = &mut self.chunk;
+        let mut visit = |_, log: &crate::domain::log::Log| {
+            chunk.extend_from_slice(log.line());
+            chunk.push(b'\n');
+        };
+        let Asked { account, sieve, .. } = &self.asked;
+        self.scanner.scan(&*inner.disk, *account, &part, sieve, &|| 0, &mut visit)?;
+        inner.metrics.search.scanned_bytes.inc_by(self.scanner.scanned_bytes - before);
+        Ok(())
+    }
+}

@@ -1,0 +1,332 @@
+//! Reading the accounts' logs: what matches a question, newest first, and counts of it; lines as they come; all of it as a stream.
+//!
+//! It stands beside the writing of logs, sees only files and what is handed on, and changes nothing. It may be in another process.
+//!
+//! # Constraints
+//!
+//! 1. A line is seen by nobody unless it passes what the asker may read. That is decided where a line becomes a log, in `sieve`, below all
+//!    questions: counts and lists of fields are made of passing logs only.
+//! 2. Pages neither repeat a log nor leave one out, whatever is appended, sealed or cut back meanwhile. What retention drops is gone.
+//! 3. Everything has a bound: questions at once, threads, time, memory, results. An answer that is not whole says so.
+//! 4. Shippers come first: the threads are few and of low priority, and nothing that is written waits for a reader.
+//! 5. Damaged places are passed over and make an answer `partial`. Files kept aside as damaged are not read: what was whole in them is in
+//!    a sealed file.
+//!
+//! # A question's way
+//!
+//! The account's files are listed (`files`) and divided into parts, adjacent blocks of about a hundred kilobytes. Workers (`pool`) take part
+//! after part, inflate it (`scan`) and show each line to the `sieve`.
+
+mod count;
+mod export;
+mod files;
+mod place;
+mod pool;
+mod scan;
+mod search;
+mod sieve;
+mod tail;
+
+pub use count::{Bucket, Field, Fields, Histogram, Value};
+pub use export::Export;
+pub use place::{Cursor, CursorMalformed};
+pub use search::{Found, FoundLog};
+pub use sieve::{Sieve, time_ms};
+pub use tail::{Lines, Tail, TailEnd, Tails};
+
+use crate::clock;
+use crate::domain::account::AccountId;
+use crate::domain::filter::Access;
+use crate::domain::log::Log;
+use crate::domain::query::Query;
+use crate::journal::disk::Disk;
+use crate::metrics::Metrics;
+use files::{Contents, Part};
+use place::Place;
+use pool::{GivenUp, Next, Pool};
+use scan::Scanner;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Threads that look through logs; 0: half as many as the machine has cores.
+    pub workers_max: usize,
+    /// Questions and exports under way at the same time; more are refused.
+    pub questions_max: usize,
+    /// How long a question may take. Then it is answered with what was found so far.
+    pub time_max: Duration,
+    /// Bytes of lines in one answer.
+    pub found_bytes_max: usize,
+}
+
+/// What somebody wants to know of an account's log.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub account: AccountId,
+    /// What of it they may read.
+    pub access: Access,
+    pub query: Query,
+    /// Logs of this time and later ones, in milliseconds since the Unix epoch.
+    pub from_ms: Option<u64>,
+    /// Logs before this time.
+    pub to_ms: Option<u64>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("too many questions are under way")]
+    TooMany,
+    #[error("the account's log cannot be read")]
+    Io(#[from] io::Error),
+    #[error("a search has failed by a defect of the program")]
+    Defect,
+    #[error("there are more than {max} intervals: ask for longer ones, or for less time")]
+    TooManyBuckets { max: usize },
+    #[error("this control plane does not learn of lines as they come")]
+    NoTails,
+}
+
+impl From<GivenUp> for ReadError {
+    fn from(_: GivenUp) -> Self {
+        Self::Defect
+    }
+}
+
+/// What is made of the logs that pass, by several workers at once. Its memory is its own duty to bound.
+pub trait Gather: Send + 'static {
+    fn visit(&mut self, time_ms: u64, log: &Log);
+    /// Takes in what another worker has gathered.
+    fn merge(&mut self, other: Self);
+}
+
+/// What was gathered.
+#[derive(Debug)]
+pub struct Gathered<G> {
+    pub value: G,
+    /// Not all logs were looked at.
+    pub partial: bool,
+    /// Bytes of lines that were looked through.
+    pub scanned_bytes: u64,
+}
+
+/// Reads the accounts' logs. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    config: Config,
+    disk: Arc<dyn Disk>,
+    metrics: Arc<Metrics>,
+    pool: Pool,
+    room: Arc<Semaphore>,
+    tails: Option<Tails>,
+}
+
+/// A question under way.
+struct Asked {
+    account: AccountId,
+    sieve: Sieve,
+    begun: Instant,
+    _room: OwnedSemaphorePermit,
+}
+
+/// What a worker has made of its parts.
+struct Worker<G> {
+    scanner: Scanner,
+    gathered: G,
+    /// The newest time that a log can have in parts for which there was no time.
+    left_ms: Option<u64>,
+    failure: Option<io::Error>,
+}
+
+impl Reader {
+    /// Reads the logs in `dir`. `tails`: where whoever appends to them hands lines on; `None` where that is another process.
+    pub fn open(
+        dir: PathBuf,
+        config: Config,
+        disk: Arc<dyn Disk>,
+        tails: Option<Tails>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = if config.workers_max == 0 { cores / 2 } else { config.workers_max };
+        let (pool, room) = (Pool::start(workers)?, Arc::new(Semaphore::new(config.questions_max)));
+        Ok(Self(Arc::new(Inner { dir, config, disk, metrics, pool, room, tails })))
+    }
+
+    /// The newest logs that match, at most `limit`; with a cursor, those that follow the ones it came with.
+    pub async fn search(
+        &self,
+        question: Question,
+        limit: usize,
+        before: Option<Cursor>,
+    ) -> Result<Found, ReadError> {
+        let asked = self.ask(&question)?;
+        self.answered(asked.begun, search::search(self, asked, limit, before).await, |found| found.partial)
+    }
+
+    /// How many logs match, interval by interval. Intervals begin at multiples of their length; those without logs are left out.
+    pub async fn histogram(&self, question: Question, interval_ms: u64) -> Result<Histogram, ReadError> {
+        let interval_ms = interval_ms.max(1);
+        let gathered = self.aggregate(question, move || count::Buckets::new(interval_ms)).await?;
+        count::histogram(interval_ms, gathered)
+    }
+
+    /// Which fields the matching logs have, and of each the `values_max` most frequent values.
+    pub async fn fields(&self, question: Question, values_max: usize) -> Result<Fields, ReadError> {
+        let gathered = self.aggregate(question, count::Names::default).await?;
+        Ok(count::fields(gathered, values_max))
+    }
+
+    /// Shows every matching log to one of several gatherers, and merges those.
+    pub async fn aggregate<G: Gather>(
+        &self,
+        question: Question,
+        empty: impl Fn() -> G,
+    ) -> Result<Gathered<G>, ReadError> {
+        let asked = self.ask(&question)?;
+        let begun = asked.begun;
+        let gathering = async {
+            let contents = self.contents(&asked).await?;
+            let visit = |gathered: &mut G, place: Place, log: &Log| gathered.visit(place.time_ms, log);
+            let mut workers = self.scan(asked, contents, &empty, visit, Arc::default()).await?;
+            let first = workers.pop().ok_or(ReadError::Defect)?;
+            Ok(workers.into_iter().fold(first, Worker::merge))
+        };
+        let gathered = gathering.await.map(|worker: Worker<G>| Gathered {
+            partial: worker.is_partial(),
+            scanned_bytes: worker.scanner.scanned_bytes,
+            value: worker.gathered,
+        });
+        self.answered(begun, gathered, |gathered| gathered.partial)
+    }
+
+    /// The account's log from now on.
+    pub fn tail(&self, account: AccountId) -> Result<Tail, ReadError> {
+        let tails = self.0.tails.as_ref().ok_or(ReadError::NoTails)?;
+        tails.open(account, &self.0.metrics.search.tails).ok_or(ReadError::TooMany)
+    }
+
+    /// All matching logs as they are stored, in the order in which they came.
+    pub async fn export(&self, question: Question) -> Result<Export, ReadError> {
+        let asked = self.ask(&question)?;
+        let contents = self.contents(&asked).await?;
+        Ok(Export::new(self.clone(), asked, contents))
+    }
+
+    fn ask(&self, question: &Question) -> Result<Asked, ReadError> {
+        let room = self.0.room.clone().try_acquire_owned().map_err(|_| {
+            self.count("refused");
+            ReadError::TooMany
+        })?;
+        let sieve = Sieve::of(question);
+        Ok(Asked { account: question.account, sieve, begun: clock::monotonic(), _room: room })
+    }
+
+    fn answered<T>(
+        &self,
+        begun: Instant,
+        answer: Result<T, ReadError>,
+        is_partial: impl Fn(&T) -> bool,
+    ) -> Result<T, ReadError> {
+        self.0.metrics.search.seconds.observe(begun.elapsed().as_secs_f64());
+        self.count(match &answer {
+            Ok(answer) if is_partial(answer) => "partial",
+            Ok(_) => "whole",
+            Err(_) => "failed",
+        });
+        answer
+    }
+
+    fn count(&self, outcome: &str) {
+        self.0.metrics.search.questions.with_label_values(&[outcome]).inc();
+    }
+
+    /// The parts of the account's log that can hold what is asked for, oldest first.
+    async fn contents(&self, asked: &Asked) -> Result<Contents, ReadError> {
+        let (inner, account) = (self.0.clone(), asked.account);
+        let files = self.0.pool.run(move || files::list(&*inner.disk, &inner.dir, account)).await??;
+        let inner = self.0.clone();
+        let walk = move |walked: &mut Vec<_>, (n, file)| {
+            walked.push((n, files::walk(&*inner.disk, &file)));
+            Next::GoOn
+        };
+        let files: Vec<(usize, _)> = files.into_iter().enumerate().collect();
+        let mut walked: Vec<_> =
+            self.0.pool.fold(files, Vec::new, walk).await?.into_iter().flatten().collect();
+        walked.sort_by_key(|(n, _)| *n);
+        let mut all = Contents { parts: Vec::new(), damaged: false };
+        for (_, contents) in walked {
+            let mut contents = contents?;
+            all.damaged |= contents.damaged;
+            all.parts.append(&mut contents.parts);
+        }
+        Ok(all)
+    }
+
+    /// Looks through parts, in their order. Logs older than `floor_ms`, which may rise meanwhile, need not be visited.
+    async fn scan<G: Send + 'static>(
+        &self,
+        asked: Asked,
+        contents: Contents,
+        empty: impl Fn() -> G,
+        visit: impl Fn(&mut G, Place, &Log) + Send + Sync + 'static,
+        floor_ms: Arc<AtomicU64>,
+    ) -> Result<Vec<Worker<G>>, ReadError> {
+        let inner = self.0.clone();
+        let deadline = asked.begun + inner.config.time_max;
+        let step = move |worker: &mut Worker<G>, part: Part| {
+            let newest_ms = part.times_ms.map_or(u64::MAX, |(_, newest)| newest);
+            if newest_ms < floor_ms.load(Ordering::Relaxed) {
+                return Next::GoOn;
+            }
+            if clock::monotonic() >= deadline {
+                worker.left_ms = worker.left_ms.max(Some(newest_ms));
+                return Next::GoOn;
+            }
+            let before = worker.scanner.scanned_bytes;
+            let mut visit = |place, log: &Log| visit(&mut worker.gathered, place, log);
+            let floor = || floor_ms.load(Ordering::Relaxed);
+            let scanned =
+                worker.scanner.scan(&*inner.disk, asked.account, &part, &asked.sieve, &floor, &mut visit);
+            inner.metrics.search.scanned_bytes.inc_by(worker.scanner.scanned_bytes - before);
+            worker.failure = worker.failure.take().or(scanned.err());
+            if worker.failure.is_some() { Next::Enough } else { Next::GoOn }
+        };
+        let damaged = contents.damaged;
+        let new =
+            || Worker { scanner: Scanner::new(damaged), gathered: empty(), left_ms: None, failure: None };
+        let mut workers = self.0.pool.fold(contents.parts, new, step).await?;
+        match workers.iter_mut().find_map(|worker| worker.failure.take()) {
+            Some(failure) => Err(failure.into()),
+            None => Ok(workers),
+        }
+    }
+}
+
+impl<G> Worker<G> {
+    fn is_partial(&self) -> bool {
+        self.left_ms.is_some() || self.scanner.damaged
+    }
+}
+
+impl<G: Gather> Worker<G> {
+    fn merge(mut self, other: Self) -> Self {
+        self.gathered.merge(other.gathered);
+        self.left_ms = self.left_ms.max(other.left_ms);
+        self.scanner.scanned_bytes += other.scanner.scanned_bytes;
+        self.scanner.damaged |= other.scanner.damaged;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

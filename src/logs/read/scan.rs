@@ -1,0 +1,97 @@
+//! Looks through a part of a file: block by block, line by line. What passes the sieve is visited, nothing else.
+
+use super::files::Part;
+use super::place::Place;
+use super::sieve::Sieve;
+use crate::domain::account::AccountId;
+use crate::domain::log::Log;
+use crate::journal::disk::Disk;
+use crate::journal::{HEADER_BYTES, Header};
+use std::io;
+
+/// A longer buffer is given back after use.
+const BUFFER_BYTES_KEPT: usize = 16 << 20;
+
+/// What a worker needs to look through parts, used again and again.
+pub(super) struct Scanner {
+    inflater: Option<zstd::bulk::Decompressor<'static>>,
+    lines: Vec<u8>,
+    /// Bytes of lines looked through so far.
+    pub scanned_bytes: u64,
+    /// Whether anything could not be read.
+    pub damaged: bool,
+}
+
+impl Scanner {
+    /// `damaged`: it is known already that not everything can be read.
+    pub(super) fn new(damaged: bool) -> Self {
+        Self { inflater: None, lines: Vec::new(), scanned_bytes: 0, damaged }
+    }
+
+    /// Visits the logs of `account` in `part` that pass and are not older than `floor_ms`, in the order in which they are
+    /// stored.
+    pub(super) fn scan(
+        &mut self,
+        disk: &dyn Disk,
+        account: AccountId,
+        part: &Part,
+        sieve: &Sieve,
+        floor_ms: &dyn Fn() -> u64,
+        visit: &mut dyn FnMut(Place, &Log),
+    ) -> io::Result<()> {
+        let bytes = part.file.read(disk, part)?;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let Some((header, frame)) = block(rest) else {
+                // A growing file may have been cut back since it was listed, and a sealed one dropped.
+                self.damaged |= !part.file.is_growing();
+                return Ok(());
+            };
+            rest = &rest[header.block_bytes()..];
+            if header.account != account || self.inflate(&header, frame).is_err() {
+                tracing::error!(path = %part.file.path().display(), seq = header.seq, "a block cannot be read");
+                self.damaged = true;
+                continue;
+            }
+            self.scanned_bytes += self.lines.len() as u64;
+            visit_lines(&self.lines, &header, sieve, floor_ms(), visit);
+        }
+        Ok(())
+    }
+
+    fn inflate(&mut self, header: &Header, frame: &[u8]) -> io::Result<()> {
+        let inflater = match &mut self.inflater {
+            Some(inflater) => inflater,
+            none => none.insert(zstd::bulk::Decompressor::new()?),
+        };
+        self.lines.clear();
+        self.lines.shrink_to(BUFFER_BYTES_KEPT);
+        self.lines.reserve(header.raw_bytes as usize);
+        inflater.decompress_to_buffer(frame, &mut self.lines).map(drop)
+    }
+}
+
+/// The whole block that `bytes` begin with.
+fn block(bytes: &[u8]) -> Option<(Header, &[u8])> {
+    let header = Header::parse(bytes).ok()?;
+    let frame = bytes.get(HEADER_BYTES..header.block_bytes())?;
+    header.check(frame).ok()?;
+    Some((header, frame))
+}
+
+fn visit_lines(
+    lines: &[u8],
+    header: &Header,
+    sieve: &Sieve,
+    floor_ms: u64,
+    visit: &mut dyn FnMut(Place, &Log),
+) {
+    let (mut from, mut number) = (0, 0);
+    while from < lines.len() {
+        let to = memchr::memchr(b'\n', &lines[from..]).map_or(lines.len(), |at| from + at);
+        if let Some((time_ms, log)) = sieve.pass_from(&lines[from..to], header.first_received_ms, floor_ms) {
+            visit(Place { time_ms, seq: header.seq, line: number }, &log);
+        }
+        (from, number) = (to + 1, number + 1);
+    }
+}

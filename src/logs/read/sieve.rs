@@ -1,0 +1,90 @@
+//! The one place where a stored line becomes a [`Log`] that somebody may see: past the time asked for, what the asker may read, and what
+//! is looked for. Nothing above ever has a line that did not pass.
+
+use super::Question;
+use crate::domain::filter::Access;
+use crate::domain::log::{Log, Scalar};
+use crate::domain::query::Query;
+use crate::domain::timestamp::instant_ms;
+
+/// Epoch numbers below this are seconds: as milliseconds they would lie in 1973 or before, as seconds up to the year 5138.
+const SECONDS_BELOW: f64 = 1e11;
+
+/// Lets logs pass.
+#[derive(Debug, Clone)]
+pub struct Sieve {
+    /// What may be read. Where a question lives long, this is set anew before each line.
+    pub access: Access,
+    pub query: Query,
+    /// Logs of this time and later ones, in milliseconds since the Unix epoch.
+    pub from_ms: Option<u64>,
+    /// Logs before this time.
+    pub to_ms: Option<u64>,
+}
+
+impl Sieve {
+    pub(super) fn of(question: &Question) -> Self {
+        Self {
+            access: question.access.clone(),
+            query: question.query.clone(),
+            from_ms: question.from_ms,
+            to_ms: question.to_ms,
+        }
+    }
+
+    /// A line, without its end, as a log with its time, if it passes.
+    pub fn pass<'a>(&self, line: &'a [u8], received_ms: u64) -> Option<(u64, Log<'a>)> {
+        self.pass_from(line, received_ms, 0)
+    }
+
+    /// The same of logs that are not older than `floor_ms`.
+    pub(super) fn pass_from<'a>(
+        &self,
+        line: &'a [u8],
+        received_ms: u64,
+        floor_ms: u64,
+    ) -> Option<(u64, Log<'a>)> {
+        let is_in_time = |time_ms| time_ms >= floor_ms && self.is_in_time(time_ms);
+        let early = quick_time_ms(line);
+        if early.is_some_and(|time_ms| !is_in_time(time_ms)) {
+            return None;
+        }
+        let log = Log::parse(line)?;
+        let time_ms = early.unwrap_or_else(|| time_ms(&log, received_ms));
+        let passes = is_in_time(time_ms) && self.access.passes(&log) && self.query.matches(&log);
+        passes.then_some((time_ms, log))
+    }
+
+    pub(super) fn is_in_time(&self, time_ms: u64) -> bool {
+        self.from_ms.is_none_or(|from_ms| time_ms >= from_ms)
+            && self.to_ms.is_none_or(|to_ms| time_ms < to_ms)
+    }
+}
+
+/// When a log is from: its `@timestamp`, RFC 3339 or seconds or milliseconds since the Unix epoch; else when it was received.
+pub fn time_ms(log: &Log, received_ms: u64) -> u64 {
+    let mut own = None;
+    log.any("@timestamp", |scalar| {
+        own = match scalar {
+            Scalar::Text(text) => instant_ms(text).or_else(|| epoch_ms(text)),
+            Scalar::Number(text) => epoch_ms(text),
+            Scalar::Bool(_) | Scalar::Null => None,
+        };
+        true
+    });
+    own.unwrap_or(received_ms)
+}
+
+/// The same of lines that begin with an instant, as most do, without reading the rest of them.
+fn quick_time_ms(line: &[u8]) -> Option<u64> {
+    let text = line.strip_prefix(b"{\"@timestamp\":\"")?;
+    let end = memchr::memchr2(b'"', b'\\', &text[..text.len().min(40)])?;
+    // What goes on behind an escape is not known yet.
+    if text[end] == b'"' { instant_ms(std::str::from_utf8(&text[..end]).ok()?) } else { None }
+}
+
+fn epoch_ms(text: &str) -> Option<u64> {
+    let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
+    let ms = if number < SECONDS_BELOW { number * 1_000.0 } else { number };
+    Some(ms.round() as u64)
+}

@@ -1,0 +1,127 @@
+//! Questions against what the same questions give when every line is looked at one by one.
+
+use super::*;
+use crate::clock::Clock;
+use crate::domain::account::Durability;
+use crate::journal::Journal;
+use crate::journal::disk::OsDisk;
+use crate::journal::tests as journal_tests;
+use crate::logs::{self, Logs};
+use journal_tests::batch;
+use std::path::Path;
+
+const START_MS: u64 = 1_700_000_000_000;
+
+pub(super) fn config() -> Config {
+    Config { workers_max: 2, questions_max: 4, time_max: Duration::from_secs(60), found_bytes_max: 1 << 20 }
+}
+
+struct Running {
+    dir: tempfile::TempDir,
+    journal: Journal,
+    logs: Logs,
+    reader: Reader,
+}
+
+impl Running {
+    fn start(file_bytes_max: u64) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), file_bytes_max)
+    }
+
+    fn start_in(dir: tempfile::TempDir, file_bytes_max: u64) -> Self {
+        let logs = logs::Config { file_bytes_max, ..logs::tests::config(dir.path()) };
+        let (tails, metrics) = (Tails::default(), Arc::new(Metrics::new()));
+        let reader = reader(&logs.dir, Some(tails.clone()));
+        let journal = journal_tests::config(dir.path());
+        let clock = Clock::manual(START_MS);
+        let opened =
+            Logs::open(logs, journal, Arc::new(OsDisk), Arc::new(|_| None), tails, metrics, clock).unwrap();
+        Self { dir, journal: opened.0, logs: opened.1, reader }
+    }
+
+    async fn ship(&self, account: u32, lines: &str) {
+        self.journal.append(batch(account, Durability::Synced, START_MS, lines)).await.unwrap();
+    }
+
+    /// Waits until what was shipped is in files, and ends.
+    fn close(self) -> (tempfile::TempDir, Reader) {
+        self.journal.close();
+        self.logs.close().unwrap();
+        (self.dir, self.reader)
+    }
+}
+
+fn reader(dir: &Path, tails: Option<Tails>) -> Reader {
+    Reader::open(dir.to_owned(), config(), Arc::new(OsDisk), tails, Arc::new(Metrics::new())).unwrap()
+}
+
+fn all(account: u32) -> Question {
+    Question {
+        account: AccountId(account),
+        access: Access::Everything,
+        query: Query::All,
+        from_ms: None,
+        to_ms: None,
+    }
+}
+
+fn line(time_ms: u64, n: u32) -> String {
+    format!("{{\"@timestamp\":{time_ms},\"type\":\"t\",\"n\":{n}}}\n")
+}
+
+#[tokio::test]
+async fn pages_show_every_log_once_newest_first() {
+    let running = Running::start(10_000);
+    for round in 0..20_u32 {
+        let lines: String = (0..50)
+            .map(|n| line(START_MS + u64::from((round * 50 + n) * 7 % 1000), round * 50 + n))
+            .collect();
+        running.ship(7, &lines).await;
+        running.ship(8, &line(START_MS, 1)).await;
+    }
+    let (_dir, reader) = running.close();
+    let (mut seen, mut cursor) = (vec![], None);
+    loop {
+        let found = reader.search(all(7), 33, cursor).await.unwrap();
+        assert!(!found.partial && found.logs.len() <= 33);
+        seen.extend(found.logs);
+        cursor = found.cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 1000);
+    assert!(seen.is_sorted_by_key(|log| std::cmp::Reverse(log.time_ms)));
+    let mut lines: Vec<_> = seen.iter().map(|log| log.line.clone()).collect();
+    lines.sort();
+    lines.dedup();
+    assert_eq!(lines.len(), 1000);
+    let histogram = reader.histogram(all(7), 100).await.unwrap();
+    assert_eq!((histogram.total, histogram.buckets.len()), (1000, 10));
+    assert!(histogram.buckets.iter().all(|bucket| bucket.count == 100));
+    let mut export = reader.export(all(7)).await.unwrap();
+    let mut exported = vec![];
+    while let Some(chunk) = export.next().await {
+        exported.extend_from_slice(&chunk.unwrap());
+    }
+    assert_eq!(exported.iter().filter(|byte| **byte == b'\n').count(), 1000);
+    let fields = reader.fields(all(8), 10).await.unwrap();
+    assert_eq!(fields.total, 20);
+    let names: Vec<_> = fields.fields.iter().map(|field| (field.name.as_str(), field.count)).collect();
+    assert_eq!(names, [("@timestamp", 20), ("n", 20), ("type", 20)]);
+    assert_eq!(reader.search(all(9), 10, None).await.unwrap().logs, []);
+}
+
+#[tokio::test]
+async fn a_tail_is_handed_what_is_acknowledged() {
+    let running = Running::start(1 << 20);
+    let mut tail = running.reader.tail(AccountId(7)).unwrap();
+    running.ship(8, &line(START_MS, 1)).await;
+    running.ship(7, &(line(START_MS, 2) + &line(START_MS, 3))).await;
+    let lines = tail.next().await.unwrap();
+    let expect = line(START_MS, 2) + &line(START_MS, 3);
+    assert_eq!(lines.iter().collect::<Vec<_>>(), expect.lines().map(str::as_bytes).collect::<Vec<_>>());
+    assert_eq!(lines.received_ms, START_MS);
+    running.close();
+    assert_eq!(tail.next().await, Err(TailEnd::Closed));
+}
