@@ -10,6 +10,7 @@ pub mod directory;
 pub mod filter;
 pub mod json;
 pub mod log;
+pub mod moment;
 pub mod plan;
 pub mod query;
 pub mod terms;

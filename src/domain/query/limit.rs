@@ -1,0 +1,68 @@
+//! The limits of ranges, understood once and then compared with many values.
+
+use super::number::Number;
+use crate::domain::log::Scalar;
+use crate::domain::moment::{self, Moment};
+use std::cmp::Ordering;
+
+const NS_OF_MS: f64 = 1e6;
+
+/// A number, a time or, if it is neither, a text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Limit {
+    /// Compared with numbers by value, with texts that are numbers too, and with times as milliseconds since the Unix epoch.
+    Number(Number),
+    /// Compared with instants, written or as numbers.
+    Time(Moment),
+    /// Compared with texts, letter by letter.
+    Text(String),
+}
+
+impl Limit {
+    /// What a text means; `now` in it is `now_ms`.
+    pub fn new(text: &str, now_ms: u64) -> Self {
+        let number = Number::parse(text).map(Self::Number);
+        let time = || Moment::parse(text, now_ms).map(Self::Time);
+        number.or_else(time).unwrap_or_else(|| Self::Text(text.to_owned()))
+    }
+
+    /// The limits of one range: of one kind, or texts both.
+    pub fn pair(texts: [Option<&str>; 2], now_ms: u64) -> [Option<Self>; 2] {
+        let limits = texts.map(|text| text.map(|text| Self::new(text, now_ms)));
+        match &limits {
+            [Some(from), Some(to)] if std::mem::discriminant(from) != std::mem::discriminant(to) => {
+                texts.map(|text| text.map(|text| Self::Text(text.to_owned())))
+            }
+            _ => limits,
+        }
+    }
+
+    /// Where the value lies, seen from the limit; `None` if the two cannot be compared. All of a date or minute is equal to it.
+    pub(super) fn order(&self, scalar: &Scalar) -> Option<Ordering> {
+        match (self, scalar) {
+            (_, Scalar::Null) => None,
+            (Self::Text(limit), scalar) => Some(scalar.text().cmp(limit)),
+            (_, Scalar::Bool(_)) => None,
+            (Self::Number(limit), scalar) => Some(number_of(scalar.text())?.order(*limit)),
+            (Self::Time(limit), Scalar::Text(text)) => Some(order(moment::instant_ns(text)?, limit)),
+            (Self::Time(limit), Scalar::Number(text)) => {
+                Some(order(moment::instant_of_number_ns(Number::parse(text)?.as_f64())?, limit))
+            }
+        }
+    }
+}
+
+fn number_of(text: &str) -> Option<Number> {
+    let instant = || moment::instant_ns(text).map(|ns| Number::Float(ns as f64 / NS_OF_MS));
+    Number::parse(text).or_else(instant)
+}
+
+fn order(instant_ns: i128, moment: &Moment) -> Ordering {
+    if instant_ns < moment.first_ns {
+        Ordering::Less
+    } else if instant_ns > moment.last_ns {
+        Ordering::Greater
+    } else {
+        Ordering::Equal
+    }
+}

@@ -1,0 +1,441 @@
+//! The query language: what is typed into a search box, turned into a [`Query`].
+//!
+//! ```text
+//! any     = all { ( "OR" | "||" ) all }
+//! all     = clause { [ "AND" | "&&" ] clause }
+//! clause  = { "NOT" | "!" | "-" | "+" } ( "(" any ")" | field ":" value | term )
+//! value   = "(" any ")" | range | ( ">" | ">=" | "<" | "<=" ) limit | "*" | term
+//! range   = ( "[" | "{" ) limit "TO" limit ( "]" | "}" )
+//! term    = '"' text '"' | word | word "*"
+//! ```
+//!
+//! It is bounded in length and nesting, so that no text costs much. What other dialects have and this one has not, such as
+//! wildcards inside a word, is refused where it stands and never taken for something else.
+
+use super::{Bound, Limit, Query, Test};
+use std::fmt::Display;
+use winnow::Parser;
+use winnow::ascii::{multispace0, multispace1};
+use winnow::combinator::{alt, eof, not, opt, peek, preceded, repeat, terminated};
+use winnow::error::{ErrMode, ParserError};
+use winnow::stream::{LocatingSlice, Location, Stateful, Stream};
+use winnow::token::{any, one_of};
+
+const BYTES_MAX: usize = 4_096;
+const GROUPS_MAX: usize = 32;
+
+/// Why a text is no query.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {message}")]
+pub struct QueryError {
+    /// The first is 1; counted in characters.
+    pub column: usize,
+    pub message: String,
+}
+
+/// Parses a text; one without content looks for everything. `now` in its times is `now_ms`.
+pub(super) fn parse(text: &str, now_ms: u64) -> Result<Query, QueryError> {
+    let failed = |fault: Fault| QueryError {
+        column: text.get(..fault.at).unwrap_or(text).chars().count() + 1,
+        message: fault.message,
+    };
+    if text.len() > BYTES_MAX {
+        let message = format!("a query has {BYTES_MAX} bytes at most");
+        return Err(failed(Fault { at: text.floor_char_boundary(BYTES_MAX), message }));
+    }
+    if text.trim().is_empty() {
+        return Ok(Query::All);
+    }
+    let state = Around { field: None, groups: 0, now_ms };
+    let mut input = Stateful { input: LocatingSlice::new(text), state };
+    whole(&mut input).map_err(|error| failed(error.into_inner().unwrap_or_else(|_| Fault::here(&input, ""))))
+}
+
+type Text<'a> = Stateful<LocatingSlice<&'a str>, Around>;
+type Parsed<T> = Result<T, ErrMode<Fault>>;
+
+/// What stands around the place that is being parsed.
+#[derive(Debug, Clone)]
+struct Around {
+    /// That of `field:(…)`.
+    field: Option<String>,
+    groups: usize,
+    now_ms: u64,
+}
+
+#[derive(Debug)]
+struct Fault {
+    /// In bytes.
+    at: usize,
+    message: String,
+}
+
+impl Fault {
+    fn here(text: &Text, message: impl Display) -> Self {
+        Self { at: text.current_token_start(), message: message.to_string() }
+    }
+}
+
+impl ParserError<Text<'_>> for Fault {
+    type Inner = Self;
+
+    fn from_input(text: &Text) -> Self {
+        Self::here(text, "this is not understood")
+    }
+
+    fn into_inner(self) -> Result<Self, Self> {
+        Ok(self)
+    }
+}
+
+/// Fails for good: nothing else is tried.
+fn fail<T>(at: usize, message: impl Display) -> Parsed<T> {
+    Err(ErrMode::Cut(Fault { at, message: message.to_string() }))
+}
+
+fn fail_here<T>(text: &Text, message: impl Display) -> Parsed<T> {
+    fail(text.current_token_start(), message)
+}
+
+fn whole(text: &mut Text) -> Parsed<Query> {
+    let query = alternatives(text)?;
+    multispace0(text)?;
+    if text.is_empty() { Ok(query) } else { fail_here(text, "this `)` closes nothing") }
+}
+
+fn alternatives(text: &mut Text) -> Parsed<Query> {
+    let mut found = vec![conjunction(text)?];
+    let more: Vec<Query> = repeat(0.., preceded(or, conjunction)).parse_next(text)?;
+    found.extend(more);
+    Ok(alone(found).unwrap_or_else(Query::Or))
+}
+
+fn conjunction(text: &mut Text) -> Parsed<Query> {
+    let mut found = vec![clause(text)?];
+    let more: Vec<Query> = repeat(0.., preceded(and, clause)).parse_next(text)?;
+    found.extend(more);
+    Ok(alone(found).unwrap_or_else(Query::And))
+}
+
+fn alone(mut queries: Vec<Query>) -> Result<Query, Vec<Query>> {
+    match queries.pop() {
+        Some(query) if queries.is_empty() => Ok(query),
+        last => {
+            queries.extend(last);
+            Err(queries)
+        }
+    }
+}
+
+fn or(text: &mut Text) -> Parsed<()> {
+    (multispace0, alt(("||", keyword("OR")))).void().parse_next(text)
+}
+
+/// What stands between two that shall both match: a word for it, or nothing.
+fn and(text: &mut Text) -> Parsed<()> {
+    let written = alt(("&&", keyword("AND"))).void();
+    let nothing = peek(not(alt((")".void(), or, eof.void())))).void();
+    (multispace0, alt((written, nothing))).void().parse_next(text)
+}
+
+/// A word that stands alone.
+fn keyword<'a>(word: &'static str) -> impl Parser<Text<'a>, &'a str, ErrMode<Fault>> {
+    terminated(word, peek(alt((multispace1, "(", ")", "\"", eof))))
+}
+
+fn clause(text: &mut Text) -> Parsed<Query> {
+    multispace0(text)?;
+    let negative = alt((terminated(keyword("NOT"), multispace0).void(), one_of(['!', '-']).void()));
+    let sign = alt((negative.value(true), '+'.value(false)));
+    let negated = repeat(0.., sign).fold(|| false, |negated, sign| negated ^ sign).parse_next(text)?;
+    let query = match opt(peek(any)).parse_next(text)? {
+        Some('(') => group(text),
+        _ => term(text),
+    }?;
+    Ok(if negated { Query::Not(Box::new(query)) } else { query })
+}
+
+fn group(text: &mut Text) -> Parsed<Query> {
+    let at = text.current_token_start();
+    '('.parse_next(text)?;
+    if text.state.groups == GROUPS_MAX {
+        return fail(at, format!("there are more than {GROUPS_MAX} groups within one another"));
+    }
+    text.state.groups += 1;
+    let query = alternatives(text)?;
+    text.state.groups -= 1;
+    multispace0(text)?;
+    if opt(')').parse_next(text)?.is_none() {
+        return fail(at, "this `(` is never closed");
+    }
+    Ok(query)
+}
+
+fn term(text: &mut Text) -> Parsed<Query> {
+    let at = text.current_token_start();
+    if opt("*:*").parse_next(text)?.is_some() {
+        return Ok(Query::All);
+    }
+    if text.state.field.is_some() {
+        match text.peek_token() {
+            Some('[' | '{') => return range(text),
+            Some('<' | '>') => return comparison(text),
+            _ => {}
+        }
+    }
+    if let Some(quoted) = quoted(text)? {
+        return Ok(value(text, Test::words(&quoted)));
+    }
+    let word = word(text, false)?;
+    if opt(':').parse_next(text)?.is_some() {
+        return field(text, at, &word);
+    }
+    match word.test() {
+        Some(test) => Ok(value(text, test)),
+        None if word.star_at.is_some() => Ok(match text.state.field.clone() {
+            Some(_) => value(text, Test::Exists),
+            None => Query::All,
+        }),
+        None => fail(at, no_term(text)),
+    }
+}
+
+fn value(text: &Text, test: Test) -> Query {
+    Query::Value { field: text.state.field.clone(), test }
+}
+
+/// Why there is no term at this place.
+fn no_term(text: &Text) -> &'static str {
+    match text.peek_token() {
+        Some('[' | '{') => {
+            "a range needs a field before it, as in took:[5 TO 10]; to look for the bracket, put the text in quotes"
+        }
+        Some(']' | '}') => "this bracket closes nothing; to look for it, put the text in quotes",
+        Some('<' | '>') => {
+            "a comparison needs a field before it, as in took:>5; to look for the sign, put the text in quotes"
+        }
+        Some(':') => "the name of a field is missing before this `:`",
+        _ => "a term is missing here",
+    }
+}
+
+/// What follows a field's name and its colon.
+fn field(text: &mut Text, at: usize, name: &Word) -> Parsed<Query> {
+    if let Some(star_at) = name.star_at {
+        return fail(star_at, "the name of a field is written in full: it has no wildcards");
+    }
+    if name.text.is_empty() {
+        return fail(at, "the name of a field is missing before this `:`");
+    }
+    multispace0(text)?;
+    let outer = text.state.field.replace(name.text.clone());
+    let query = field_value(text, name);
+    text.state.field = outer;
+    query
+}
+
+fn field_value(text: &mut Text, name: &Word) -> Parsed<Query> {
+    match text.peek_token() {
+        Some('(') => return group(text),
+        Some('[' | '{') => return range(text),
+        Some('<' | '>') => return comparison(text),
+        _ => {}
+    }
+    let at = text.current_token_start();
+    let test = match quoted(text)? {
+        Some(quoted) => Some(Test::words(&quoted)),
+        None => {
+            let word = word(text, true)?;
+            match word.test() {
+                // As older versions of Kibana wrote it.
+                Some(_) if name.text == "_exists_" => {
+                    return Ok(Query::Value { field: Some(word.text), test: Test::Exists });
+                }
+                None if word.star_at.is_some() => Some(Test::Exists),
+                test => test,
+            }
+        }
+    };
+    match test {
+        Some(test) => Ok(value(text, test)),
+        None => fail(at, format!("a value is missing after `{}:`", name.text)),
+    }
+}
+
+fn comparison(text: &mut Text) -> Parsed<Query> {
+    let sign = alt((">=", "<=", ">", "<")).parse_next(text)?;
+    multispace0(text)?;
+    let limit = match limit(text)? {
+        Some(limit) => limit,
+        None => return fail_here(text, format!("a value is missing after `{sign}`")),
+    };
+    let none = Bound::Unbounded;
+    let limit = Limit::new(&limit, text.state.now_ms);
+    let (from, to) = match sign {
+        ">=" => (Bound::Included(limit), none),
+        ">" => (Bound::Excluded(limit), none),
+        "<=" => (none, Bound::Included(limit)),
+        _ => (none, Bound::Excluded(limit)),
+    };
+    Ok(value(text, Test::Range { from, to }))
+}
+
+fn range(text: &mut Text) -> Parsed<Query> {
+    let at = text.current_token_start();
+    let opening = one_of(['[', '{']).parse_next(text)?;
+    multispace0(text)?;
+    let from_at = text.current_token_start();
+    let Some(from) = limit(text)?.filter(|from| from != "TO") else {
+        return fail(from_at, "the beginning of the range is missing, as in [5 TO 10]");
+    };
+    if opt((multispace1, "TO", multispace1)).parse_next(text)?.is_none() {
+        return fail_here(text, "`TO` is missing here, as in [5 TO 10]");
+    }
+    let Some(to) = limit(text)? else {
+        return fail_here(text, "the end of the range is missing, as in [5 TO 10]");
+    };
+    let closing = preceded(multispace0, opt(one_of([']', '}']))).parse_next(text)?;
+    let Some(closing) = closing else {
+        return fail(at, format!("this `{opening}` is never closed"));
+    };
+    let bound = |limit: Option<Limit>, included: bool| match limit {
+        None => Bound::Unbounded,
+        Some(limit) if included => Bound::Included(limit),
+        Some(limit) => Bound::Excluded(limit),
+    };
+    let [from, to] = Limit::pair(
+        [from.as_str(), to.as_str()].map(|limit| (limit != "*").then_some(limit)),
+        text.state.now_ms,
+    );
+    Ok(value(text, Test::Range { from: bound(from, opening == '['), to: bound(to, closing == ']') }))
+}
+
+/// A limit of a range: more may stand in it than in a word.
+fn limit(text: &mut Text) -> Parsed<Option<String>> {
+    if let Some(quoted) = quoted(text)? {
+        return Ok(Some(quoted));
+    }
+    let plain = any.verify(|c: &char| !c.is_whitespace() && !"[]{}()\"\\<>".contains(*c));
+    let found: String = repeat(0.., alt((escaped, plain))).parse_next(text)?;
+    Ok((!found.is_empty()).then_some(found))
+}
+
+/// A text in quotes, if there is one.
+fn quoted(text: &mut Text) -> Parsed<Option<String>> {
+    let at = text.current_token_start();
+    if opt('"').parse_next(text)?.is_none() {
+        return Ok(None);
+    }
+    let plain = any.verify(|c| !['"', '\\'].contains(c));
+    let content: String = repeat(0.., alt((escaped, plain))).parse_next(text)?;
+    if opt('"').parse_next(text)?.is_none() {
+        return fail(at, "this quote is never closed");
+    }
+    match text.peek_token() {
+        Some('~') => {
+            fail_here(text, "`~` is not supported: all words of a phrase are looked for as they stand")
+        }
+        Some('^') => fail_here(text, NO_BOOST),
+        Some('*') => fail_here(text, "`*` ends a word, and no text in quotes"),
+        Some(':') => fail_here(text, "the name of a field is written without quotes: escape with `\\`"),
+        _ => Ok(Some(content)),
+    }
+}
+
+/// A backslash, and the character that it makes an ordinary one.
+fn escaped(text: &mut Text) -> Parsed<char> {
+    let at = text.current_token_start();
+    '\\'.parse_next(text)?;
+    match opt(any).parse_next(text)? {
+        Some(c) => Ok(c),
+        None => fail(at, "a character is missing after this `\\`"),
+    }
+}
+
+const NO_BOOST: &str =
+    "`^` is not supported: logs are in the order of time; to look for it, put the text in quotes";
+
+/// A word without quotes, its escapes resolved.
+struct Word {
+    text: String,
+    /// Where the star at its end is.
+    star_at: Option<usize>,
+}
+
+impl Word {
+    /// `None` without content.
+    fn test(&self) -> Option<Test> {
+        match (self.text.as_str(), self.star_at) {
+            ("", _) => None,
+            (text, None) => Some(Test::words(text)),
+            (text, Some(_)) => Test::prefix(text),
+        }
+    }
+}
+
+/// Of a field's value, a colon is a part.
+fn word(text: &mut Text, is_value: bool) -> Parsed<Word> {
+    let begin = text.current_token_start();
+    let mut word = Word { text: String::new(), star_at: None };
+    if !is_value && opt(peek(alt((keyword("AND"), keyword("OR"), "&&", "||")))).parse_next(text)?.is_some() {
+        return Ok(word);
+    }
+    loop {
+        let at = text.current_token_start();
+        if let Some(c) = opt(escaped).parse_next(text)? {
+            star_ends(word.star_at)?;
+            word.text.push(c);
+            continue;
+        }
+        let operator = opt(peek(alt(("&&", "||")))).parse_next(text)?.is_some();
+        let c = match text.peek_token() {
+            Some('<' | '>') if at == begin => return Ok(word),
+            Some(c) if !operator && goes_on(c, is_value) => c,
+            _ => return Ok(word),
+        };
+        star_ends(word.star_at)?;
+        any.parse_next(text)?;
+        match c {
+            '*' => word.star_at = Some(at),
+            '?' => {
+                return fail(
+                    at,
+                    "`?` is not supported as a wildcard; to look for it, write \\? or use quotes",
+                );
+            }
+            '<' | '>' => {
+                return fail(
+                    at,
+                    "write a comparison as field:>5; to look for the sign, put the text in quotes",
+                );
+            }
+            '^' if at > begin && ends_as_number(text) => return fail(at, NO_BOOST),
+            '~' if at > begin && ends_as_number(text) => {
+                return fail(at, "`~` is not supported; to look for it, write \\~ or put the text in quotes");
+            }
+            c => word.text.push(c),
+        }
+    }
+}
+
+/// Whether a character may be in a word.
+fn goes_on(c: char, is_value: bool) -> bool {
+    !c.is_whitespace() && !"()[]{}\"\\".contains(c) && (is_value || c != ':')
+}
+
+/// Refuses what comes after a star within a word.
+fn star_ends(star_at: Option<usize>) -> Parsed<()> {
+    match star_at {
+        None => Ok(()),
+        Some(at) => {
+            fail(at, "`*` may only end a word, as in err*; to look for a star, write \\* or use quotes")
+        }
+    }
+}
+
+/// Whether the rest of the word is a number or nothing, as it is after a boost.
+fn ends_as_number(text: &Text) -> bool {
+    let rest: &str = &text.input;
+    let end = rest.find(|c: char| !goes_on(c, false)).unwrap_or(rest.len());
+    rest[..end].bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
