@@ -1,5 +1,7 @@
-//! Who is asking. [`Admin`], [`MainAdmin`] and [`Gateway`] are made from a request's credentials and from nothing else,
-//! and they alone lead to the store: a route that forgets to ask has nothing to answer with.
+//! Who is asking. [`Admin`], [`MainAdmin`], [`Gateway`] and those in [`viewer`] are made from a request's credentials and from
+//! nothing else, and they alone lead to the store: a route that forgets to ask has nothing to answer with.
+
+pub(super) mod viewer;
 
 use super::error::{ApiError, Area};
 use super::exchange::RequestId;
@@ -111,8 +113,7 @@ impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
-        let secret = parts.headers.get("x-api-token").and_then(|value| value.to_str().ok());
-        let digest = TokenDigest::of(secret.ok_or(ApiError::Forbidden)?.trim());
+        let digest = api_token(parts).ok_or(ApiError::Forbidden)?;
         let known = app.0.store.authenticate(&digest).await.map_err(ApiError::Fault)?;
         let identity = known.ok_or(ApiError::Forbidden)?;
         let actor = format!("api-token:{}", identity.token_name);
@@ -133,6 +134,12 @@ impl FromRequestParts<App> for Admin {
             store: app.0.store.clone(),
         })
     }
+}
+
+/// What was sent as an API token.
+fn api_token(parts: &request::Parts) -> Option<TokenDigest> {
+    let secret = parts.headers.get("x-api-token")?.to_str().ok()?;
+    Some(TokenDigest::of(secret.trim()))
 }
 
 impl FromRequestParts<App> for MainAdmin {

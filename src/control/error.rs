@@ -17,6 +17,8 @@ use utoipa::ToSchema;
 pub(super) enum Area {
     LogShippingTokens,
     ApiTokens,
+    SharedTokens,
+    Filters,
     Accounts,
     Gateways,
     Request,
@@ -27,6 +29,8 @@ impl Area {
         match self {
             Self::LogShippingTokens => "LogShippingTokens",
             Self::ApiTokens => "ApiTokens",
+            Self::SharedTokens => "SharedTokens",
+            Self::Filters => "Filters",
             Self::Accounts => "Accounts",
             Self::Gateways => "Gateways",
             Self::Request => "Request",
@@ -37,6 +41,8 @@ impl Area {
         match self {
             Self::LogShippingTokens => "There is no such log shipping token",
             Self::ApiTokens => "There is no such API token",
+            Self::SharedTokens => "There is no such shared token",
+            Self::Filters => "There is no such filter",
             Self::Accounts => "There is no such account",
             Self::Gateways => "There is no such gateway",
             Self::Request => "Not found",
@@ -49,7 +55,11 @@ impl Area {
 pub(super) enum ApiError {
     /// No credentials, wrong ones, or not enough.
     Forbidden,
+    /// A shared token that is unknown, deleted or expired: one answer for all of them.
+    NotShared,
     NotFound(Area),
+    /// As [`Self::NotFound`], where the contract has a text and 400 for it.
+    Unknown(Area, String),
     NoSuchPath,
     NoSuchMethod,
     /// The request is not what this call takes; the text says how.
@@ -137,17 +147,17 @@ impl ApiError {
     }
 
     fn told(&self) -> Told {
-        let told = |status, area, code, message: &str| Told {
-            status,
-            area,
-            code,
-            message: message.to_owned(),
-            parameters: json!({}),
-        };
         match self {
             Self::Forbidden => {
                 told(StatusCode::FORBIDDEN, Area::Request, "FORBIDDEN", "Insufficient privileges")
             }
+            Self::NotShared => told(
+                StatusCode::UNAUTHORIZED,
+                Area::SharedTokens,
+                "NOT_VALID",
+                "This shared token is not valid, or not any more",
+            ),
+            Self::Unknown(area, which) => told(StatusCode::BAD_REQUEST, *area, "NOT_FOUND", which),
             Self::NotFound(area) => told(StatusCode::NOT_FOUND, *area, "NOT_FOUND", area.nothing_found()),
             Self::NoSuchPath => {
                 told(StatusCode::NOT_FOUND, Area::Request, "NO_SUCH_PATH", "There is no such path")
@@ -184,26 +194,41 @@ impl ApiError {
                 parameters: parameters_of(*refusal),
                 ..told(StatusCode::BAD_REQUEST, *area, code_of(*refusal), &refusal.to_string())
             },
-            Self::Fault(StoreError::Unavailable(_)) => told(
-                StatusCode::SERVICE_UNAVAILABLE,
-                Area::Request,
-                "UNAVAILABLE",
-                "The database is not available; nothing was done, try again",
-            ),
-            Self::Fault(StoreError::OutcomeUnknown(_)) => told(
-                StatusCode::SERVICE_UNAVAILABLE,
-                Area::Request,
-                "OUTCOME_UNKNOWN",
-                "The database went away while it made the change, which it may have kept or not: look before trying again",
-            ),
-            Self::Fault(_) | Self::Random(_) | Self::Crashed => told(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                Area::Request,
-                "FAULT",
-                "The server failed to do this; its log tells more under this requestId",
-            ),
+            Self::Fault(fault) => told_of(fault),
+            Self::Random(_) | Self::Crashed => told_of_mistake(),
         }
     }
+}
+
+fn told(status: StatusCode, area: Area, code: &'static str, message: &str) -> Told {
+    Told { status, area, code, message: message.to_owned(), parameters: json!({}) }
+}
+
+fn told_of(fault: &StoreError) -> Told {
+    match fault {
+        StoreError::Unavailable(_) => told(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Area::Request,
+            "UNAVAILABLE",
+            "The database is not available; nothing was done, try again",
+        ),
+        StoreError::OutcomeUnknown(_) => told(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Area::Request,
+            "OUTCOME_UNKNOWN",
+            "The database went away while it made the change, which it may have kept or not: look before trying again",
+        ),
+        _ => told_of_mistake(),
+    }
+}
+
+fn told_of_mistake() -> Told {
+    told(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        Area::Request,
+        "FAULT",
+        "The server failed to do this; its log tells more under this requestId",
+    )
 }
 
 fn code_of(refusal: Refusal) -> &'static str {
@@ -211,7 +236,10 @@ fn code_of(refusal: Refusal) -> &'static str {
         Refusal::NameEmpty => "NAME_EMPTY",
         Refusal::NameTooLong => "NAME_TOO_LONG",
         Refusal::NameMalformed => "NAME_MALFORMED",
-        Refusal::TokenNameTaken | Refusal::ApiTokenNameTaken | Refusal::AccountNameTaken => "NAME_TAKEN",
+        Refusal::TokenNameTaken
+        | Refusal::SharedTokenNameTaken
+        | Refusal::ApiTokenNameTaken
+        | Refusal::AccountNameTaken => "NAME_TAKEN",
         Refusal::EnabledLimit { .. } => "LIMIT_REACHED",
         Refusal::SoleToken { .. } => "SOLE_TOKEN",
         Refusal::LastEnabledToken { .. } => "LAST_ENABLED_TOKEN",
@@ -226,6 +254,13 @@ fn code_of(refusal: Refusal) -> &'static str {
         Refusal::AlreadyRetiring => "ALREADY_RETIRING",
         Refusal::RotatesDisabled => "DISABLED",
         Refusal::RetiringLimit { .. } => "RETIRING_LIMIT_REACHED",
+        Refusal::SharedTokensMax | Refusal::FiltersMax => "LIMIT_REACHED",
+        Refusal::ExpirationDate => "EXPIRATION_DATE",
+        Refusal::UnknownFilter { .. } => "FILTER_NOT_FOUND",
+        Refusal::FilterTaken { .. } => "FILTER_TAKEN",
+        Refusal::FilterField => "FIELD",
+        Refusal::FilterValue => "VALUE",
+        Refusal::FilterDescription => "DESCRIPTION",
         Refusal::LastApiToken => "LAST_API_TOKEN",
         Refusal::RetentionDays => "RETENTION_DAYS",
         Refusal::Bytes => "BYTES",
@@ -235,6 +270,7 @@ fn code_of(refusal: Refusal) -> &'static str {
 fn parameters_of(refusal: Refusal) -> Value {
     match refusal {
         Refusal::EnabledLimit { max } | Refusal::RetiringLimit { max } => json!({ "maxAllowedTokens": max }),
+        Refusal::UnknownFilter { id, .. } | Refusal::FilterTaken { id } => json!({ "filterId": id.0 }),
         _ => json!({}),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::domain::account::{AccountId, Retention};
 use crate::domain::plan::Plan;
-use crate::domain::token::{ApiToken, ShippingToken};
+use crate::domain::token::{ApiToken, SharedToken, ShippingToken};
 use crate::store::accounts::{AccountSettings, FirstSecrets};
 use crate::store::{By, Store, StoreError};
 
@@ -72,6 +72,10 @@ pub(super) fn random_shipping_token() -> Result<ShippingToken, getrandom::Error>
 
 pub(super) fn random_api_token() -> Result<ApiToken, getrandom::Error> {
     Ok(ApiToken::from_entropy(&entropy()?))
+}
+
+pub(super) fn random_shared_token() -> Result<SharedToken, getrandom::Error> {
+    Ok(SharedToken::from_entropy(&entropy()?))
 }
 
 fn entropy() -> Result<[u64; 32], getrandom::Error> {

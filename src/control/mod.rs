@@ -12,6 +12,7 @@ mod audit;
 mod directory;
 mod error;
 mod exchange;
+mod filters;
 pub mod first_start;
 mod gateways;
 mod input;
@@ -19,6 +20,7 @@ mod openapi;
 pub mod operator;
 mod report;
 mod rotation;
+mod shared_tokens;
 mod sign_ins;
 mod terms;
 mod tokens;
@@ -111,6 +113,11 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(accounts::show, accounts::update))
         .routes(routes!(api_tokens::create, api_tokens::list))
         .routes(routes!(api_tokens::delete))
+        .routes(routes!(shared_tokens::create, shared_tokens::list))
+        .routes(routes!(shared_tokens::show, shared_tokens::update, shared_tokens::delete))
+        .routes(routes!(filters::create, filters::list))
+        .routes(routes!(filters::show, filters::delete))
+        .routes(routes!(shared_tokens::share))
         .routes(routes!(audit::trail))
         .routes(routes!(usage::of_token))
         .routes(routes!(usage::of_account))
@@ -206,7 +213,8 @@ pub async fn start(
         .with_state(app);
     tasks.spawn(follow_replicas(store.clone(), tasks.clone()));
     tasks.spawn(report::keep(store.clone(), tasks.clone()));
-    tasks.spawn(report::trim(store, tasks.clone()));
+    tasks.spawn(report::trim(store.clone(), tasks.clone()));
+    tasks.spawn(shared_tokens::keep_uses(store, tasks.clone()));
     serve(ports, &router, config.connections_max, &tasks);
     Ok(addresses)
 }

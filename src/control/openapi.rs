@@ -35,6 +35,11 @@ impl Modify for Credentials {
             "An account's API token.",
         )));
         components.add_security_scheme("apiToken", api_token);
+        let reads = "A shared token: reads what its filters let through, and nothing else. It decides, whatever else is sent.";
+        let header = ApiKey::Header(ApiKeyValue::with_description("X-SHARED-TOKEN", reads));
+        components.add_security_scheme("sharedToken", SecurityScheme::ApiKey(header));
+        let query = ApiKey::Query(ApiKeyValue::with_description("shareToken", reads));
+        components.add_security_scheme("shareToken", SecurityScheme::ApiKey(query));
         let gateway = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(

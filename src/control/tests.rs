@@ -7,6 +7,7 @@ mod connections;
 mod life;
 mod outage;
 mod receipts;
+mod sharing;
 mod stream;
 mod tokens;
 mod usage;
@@ -156,8 +157,11 @@ impl Api {
         let status = response.status().as_u16();
         assert!(response.headers().contains_key("x-request-id"), "{method} {path}");
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        let json = serde_json::from_slice(&body)
-            .unwrap_or_else(|_| panic!("no JSON from {method} {path}: {body:?}"));
+        let json = match (status, body.is_empty()) {
+            (204, true) => Value::Null,
+            _ => serde_json::from_slice(&body)
+                .unwrap_or_else(|_| panic!("no JSON from {method} {path}: {body:?}")),
+        };
         let answer = Answer { status, json };
         if status < 400 {
             assert!(answer.json.get("errorCode").is_none() && answer.json.get("errorMessage").is_none());

@@ -1,6 +1,17 @@
 //! Filters: which of an account's logs the holder of a shared token may see.
 
 use super::log::Log;
+use std::fmt;
+
+/// A filter's number, as the API shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FilterId(pub u32);
+
+impl fmt::Display for FilterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// An exact `field: value` match on a log's own field. There are no wildcards: `*` matches a star.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +34,20 @@ pub enum Operator {
     #[default]
     And,
     Or,
+}
+
+impl Operator {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::And => "AND",
+            Self::Or => "OR",
+        }
+    }
+
+    /// Reads what [`Self::name`] gives.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::And, Self::Or].into_iter().find(|operator| operator.name() == name)
+    }
 }
 
 /// One filter or more.

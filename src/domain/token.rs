@@ -149,6 +149,11 @@ plaintext_token! {
 }
 
 plaintext_token! {
+    /// The secret in a sharing link. It reads what its filters let through; it never ships and never manages.
+    SharedToken
+}
+
+plaintext_token! {
     /// The secret with which a gateway asks a control plane for its directory. It opens nothing else.
     GatewayCredential
 }

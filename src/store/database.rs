@@ -113,6 +113,7 @@ impl Kind {
             self.migration(11, "usage", include_str!("migrations/0011_usage.sql")),
             self.migration(20, "terms of shipping tokens", include_str!("migrations/0020_terms.sql")),
             self.migration(30, "tokens in their order", include_str!("migrations/0030_tokens_in_order.sql")),
+            self.migration(40, "shared tokens", include_str!("migrations/0040_shared_tokens.sql")),
         ])
     }
 

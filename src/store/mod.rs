@@ -5,7 +5,8 @@
 //! entry and the directory's next revision together: all of it happens or none. Revisions are therefore without gaps
 //! and in the order of commits. Reading never waits for writing.
 //!
-//! Shipping tokens are sealed here on their way in and opened on their way out; API tokens are kept as digests only.
+//! Shipping tokens and shared tokens are sealed here on their way in and opened on their way out; API tokens are kept as
+//! digests only.
 //! It knows nothing of HTTP and shows no secret in an error or a log. SQL is written here and nowhere else.
 
 pub mod accounts;
@@ -15,11 +16,13 @@ mod cipher;
 pub mod database;
 pub mod directory;
 mod fault;
+pub mod filters;
 pub mod gateways;
 pub mod key;
 pub mod plans;
 mod replicas;
 pub mod rules;
+pub mod shared_tokens;
 pub mod tokens;
 pub mod usage;
 mod write;
@@ -34,6 +37,7 @@ use database::{Database, Kind, Location};
 use gateways::{Awaited, Gateways};
 use key::{KeyError, KeySource};
 use rules::Refusal;
+use shared_tokens::uses::Uses;
 use sqlx::any::{Any, AnyRow};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AnyConnection, AnyPool, Connection, Row, Transaction};
@@ -134,6 +138,10 @@ struct Inner {
     /// How to listen to other replicas, if there may be any.
     listening: Option<PgConnectOptions>,
     gateways: Gateways,
+    /// Counts changes of what shared tokens let be read, here or at another replica.
+    sharing: watch::Sender<u64>,
+    /// How shared tokens were used, and is not written down yet.
+    uses: Uses,
 }
 
 impl Store {
@@ -158,6 +166,8 @@ impl Store {
             latest: watch::Sender::new(revision),
             listening: database.listening().map_err(OpenError::Connect)?,
             gateways: Gateways::load(&readers).await.map_err(OpenError::Identity)?,
+            sharing: watch::Sender::new(0),
+            uses: Uses::default(),
             readers,
         })))
     }

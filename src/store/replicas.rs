@@ -23,6 +23,9 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// What replicas are told when what shared tokens let be read has changed.
+pub(super) const SHARING: &str = "sharing";
+
 impl Store {
     /// Wakes [`Store::latest_revision`] for what other replicas commit, until it is dropped. Every control plane runs
     /// it once. On SQLite, which has no replicas, it does nothing.
@@ -66,7 +69,12 @@ impl Inner {
         });
     }
 
-    /// Tells every replica something, when `connection`'s transaction commits: a revision, or news of a gateway.
+    /// Wakes whoever reads with a shared token.
+    pub(super) fn announce_sharing(&self) {
+        self.sharing.send_modify(|changes| *changes += 1);
+    }
+
+    /// Tells every replica something, when `connection`'s transaction commits: a revision, news of a gateway, or [`SHARING`].
     pub(super) async fn notify(&self, connection: &mut AnyConnection, told: &str) -> Result<(), sqlx::Error> {
         if self.listening.is_some() {
             sqlx::query("SELECT pg_notify($1, $2)")
@@ -97,6 +105,7 @@ impl Inner {
         let revision = look(&mut listener).await?;
         // Somebody may have looked while nobody listened: all look again.
         self.latest.send_modify(|latest| *latest = revision.max(*latest));
+        self.announce_sharing();
         self.gateways.catch_up(&self.readers).await?;
         Ok(listener)
     }
@@ -105,9 +114,10 @@ impl Inner {
     async fn hear(&self, mut listener: PgListener) -> Result<Infallible, sqlx::Error> {
         loop {
             match timeout(LOOK_INTERVAL, listener.try_recv()).await {
-                Ok(Ok(Some(told))) => match told.payload().parse() {
-                    Ok(revision) => self.announce(revision),
-                    Err(_) => self.gateways.overhear(told.payload()),
+                Ok(Ok(Some(told))) => match (told.payload(), told.payload().parse()) {
+                    (SHARING, _) => self.announce_sharing(),
+                    (_, Ok(revision)) => self.announce(revision),
+                    (news, Err(_)) => self.gateways.overhear(news),
                 },
                 Ok(Ok(None)) => return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
                 Ok(Err(fault)) => return Err(fault),

@@ -2,7 +2,8 @@
 //!
 //! They are asked inside the transaction that acts on the verdict, so what they were told still holds when it commits.
 
-use crate::domain::account::Retention;
+use crate::domain::account::{AccountId, Retention};
+use crate::domain::filter::FilterId;
 use crate::domain::terms::{DOORS, SCOPE_ENTRIES_MAX, Scope, TYPE_BYTES_MAX};
 
 /// Longest name of a token or an account, in characters.
@@ -18,6 +19,17 @@ pub const OVERLAP_MS_MAX: u64 = 30 * DAY_MS;
 
 /// The shortest time without use that tells anything, in milliseconds: use is known to the minute.
 pub const QUIET_FOR_MS_MIN: u64 = 60_000;
+
+/// How many shared tokens an account may have.
+pub const SHARED_TOKENS_MAX: u64 = 100;
+
+/// How many filters an account may have.
+pub const FILTERS_MAX: u64 = 200;
+
+/// Longest texts of a filter, in characters.
+pub const FIELD_CHARS_MAX: usize = 256;
+pub const VALUE_CHARS_MAX: usize = 1_000;
+pub const DESCRIPTION_CHARS_MAX: usize = 500;
 
 /// The end of the year 9999: what can be written as a date.
 pub const EXPIRES_MS_MAX: u64 = 253_402_300_799_999;
@@ -80,6 +92,26 @@ pub enum Refusal {
         "The account's plan allows {max} token(s) being retired at a time: wait for the end of one, or disable it first"
     )]
     RetiringLimit { max: u32 },
+    #[error("The account has another shared token with this name")]
+    SharedTokenNameTaken,
+    #[error("An account has at most {SHARED_TOKENS_MAX} shared tokens: delete one first")]
+    SharedTokensMax,
+    #[error("expirationDate is an instant to come, in seconds since 1970, before the year 10000, or null")]
+    ExpirationDate,
+    #[error("filter with id {id} not found for account {account}")]
+    UnknownFilter { id: FilterId, account: AccountId },
+    #[error("An account has at most {FILTERS_MAX} filters: delete one first")]
+    FiltersMax,
+    #[error("The account has this filter already: it has the id {id}")]
+    FilterTaken { id: FilterId },
+    #[error("A filter's field has 1 to {FIELD_CHARS_MAX} characters, none of them a control character")]
+    FilterField,
+    #[error("A filter's value has 1 to {VALUE_CHARS_MAX} characters, none of them a control character")]
+    FilterValue,
+    #[error(
+        "A filter's description has at most {DESCRIPTION_CHARS_MAX} characters, none of them a control character"
+    )]
+    FilterDescription,
     #[error("The account has another API token with this name")]
     ApiTokenNameTaken,
     #[error("This is the account's last API token: create another one first")]
@@ -212,6 +244,22 @@ pub fn check_scope(scope: &Scope) -> Result<(), Refusal> {
     }
     let fits = |name: &str| (1..=TYPE_BYTES_MAX).contains(&name.len());
     if scope.types.iter().all(|name| fits(name)) { Ok(()) } else { Err(Refusal::ScopeType) }
+}
+
+/// Checks the texts of a filter. They are compared letter by letter, so they are kept as they came.
+pub fn check_filter(field: &str, value: &str, description: &str) -> Result<(), Refusal> {
+    let fits = |text: &str, range: std::ops::RangeInclusive<usize>| {
+        range.contains(&text.chars().count()) && !text.chars().any(char::is_control)
+    };
+    if !fits(field, 1..=FIELD_CHARS_MAX) {
+        Err(Refusal::FilterField)
+    } else if !fits(value, 1..=VALUE_CHARS_MAX) {
+        Err(Refusal::FilterValue)
+    } else if !fits(description, 0..=DESCRIPTION_CHARS_MAX) {
+        Err(Refusal::FilterDescription)
+    } else {
+        Ok(())
+    }
 }
 
 /// Checks an account's bounds.

@@ -8,6 +8,7 @@ mod life;
 mod parallel;
 mod postgres;
 mod reopened;
+mod sharing;
 mod usage;
 
 use super::accounts::{AccountSettings, AccountUpdate, FirstSecrets};

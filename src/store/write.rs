@@ -1,5 +1,6 @@
 //! One writing transaction: what it changes, the audit entries of it, and the directory's next revision.
 
+use super::replicas::SHARING;
 use super::{By, Inner, StoreError, number};
 use crate::domain::account::AccountId;
 use crate::domain::directory::Change;
@@ -13,6 +14,8 @@ pub(super) enum Counter {
     Account,
     Token,
     ApiToken,
+    SharedToken,
+    Filter,
     Audit,
 }
 
@@ -25,6 +28,8 @@ pub(super) struct Write<'a> {
     pub(super) at_ms: i64,
     revision: u64,
     changes: Vec<Change>,
+    /// What may be read with a shared token is not what it was.
+    changes_sharing: bool,
 }
 
 impl<'a> Write<'a> {
@@ -42,6 +47,7 @@ impl<'a> Write<'a> {
             by,
             tx,
             changes: Vec::new(),
+            changes_sharing: false,
         })
     }
 
@@ -59,6 +65,10 @@ impl<'a> Write<'a> {
             Counter::ApiToken => {
                 "UPDATE store SET api_token_next = api_token_next + 1 RETURNING api_token_next AS next"
             }
+            Counter::SharedToken => {
+                "UPDATE store SET shared_token_next = shared_token_next + 1 RETURNING shared_token_next AS next"
+            }
+            Counter::Filter => "UPDATE store SET filter_next = filter_next + 1 RETURNING filter_next AS next",
             Counter::Audit => "UPDATE store SET audit_next = audit_next + 1 RETURNING audit_next AS next",
         };
         let row = sqlx::query(sql).fetch_one(&mut *self.tx).await?;
@@ -68,6 +78,11 @@ impl<'a> Write<'a> {
     /// Adds a change to the revision that this transaction will make.
     pub(super) fn change(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    /// Wakes, when this transaction commits, whoever reads with a shared token: here and at every replica.
+    pub(super) fn change_sharing(&mut self) {
+        self.changes_sharing = true;
     }
 
     /// Writes down what became of `subject`. Neither value may hold a secret.
@@ -118,12 +133,18 @@ impl<'a> Write<'a> {
             self.revision += 1;
             self.log_revision().await?;
         }
+        if self.changes_sharing {
+            self.inner.notify(&mut self.tx, SHARING).await?;
+        }
         self.tx.commit().await.map_err(StoreError::of_commit)?;
         if let Some(awaited) = &self.by.awaited {
             awaited.is_revision(self.revision);
         }
         // The connection is free again, so a later writer may have been faster to get here.
         self.inner.announce(self.revision);
+        if self.changes_sharing {
+            self.inner.announce_sharing();
+        }
         Ok(())
     }
 

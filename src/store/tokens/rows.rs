@@ -133,12 +133,13 @@ pub(super) async fn is_taken(
     Ok(taken.is_some())
 }
 
-/// A value is one token's, in whatever account; and what manages never ships.
+/// A value is one token's, in whatever account; and what manages or reads never ships.
 async fn refuse_taken_value(write: &mut Write<'_>, value: &TokenValue) -> Result<(), StoreError> {
     let digest = value.digest().to_hex();
     for sql in [
         "SELECT digest FROM shipping_tokens WHERE digest = $1",
         "SELECT digest FROM api_tokens WHERE digest = $1",
+        "SELECT digest FROM shared_tokens WHERE digest = $1",
     ] {
         if sqlx::query(sql).bind(&digest).fetch_optional(&mut *write.tx).await?.is_some() {
             return Err(Refusal::TokenValueTaken.into());
