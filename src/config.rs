@@ -6,6 +6,7 @@
 pub mod role;
 
 use crate::control::first_start::Bootstrap;
+use crate::control::origin::Origin;
 use crate::domain::account::Durability;
 use crate::domain::plan::Plan;
 use crate::domain::terms::Network;
@@ -356,6 +357,7 @@ impl Read {
             connections_max: self.number("control.connections_max", 16),
             revisions_max: self.number("control.revisions_max", 1),
             logs_dir: Some(self.text("control.logs_dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            console_frame_ancestors: self.origins("control.console_frame_ancestors"),
         }
     }
 
@@ -437,6 +439,17 @@ impl Read {
             self.mistake(key, &format!("must be an address and a port such as 127.0.0.1:8070, not {text:?}"));
             SocketAddr::from(([127, 0, 0, 1], 0))
         })
+    }
+
+    /// Addresses of sites, apart by commas or spaces.
+    fn origins(&mut self, key: &str) -> Vec<Origin> {
+        let text = self.text(key);
+        let texts = text.split([',', ' ']).filter(|text| !text.is_empty());
+        texts
+            .filter_map(|text| {
+                Origin::parse(text).map_err(|error| self.mistake(key, &format!("{text:?} {error}"))).ok()
+            })
+            .collect()
     }
 
     /// Networks apart by commas or spaces.

@@ -49,6 +49,7 @@ impl Server {
             connections_max: 10,
             revisions_max: 100,
             logs_dir: None,
+            console_frame_ancestors: vec![],
         };
         let store = open_store(&config, Clock::system()).await.unwrap();
         let wanted = Bootstrap {

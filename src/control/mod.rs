@@ -9,6 +9,7 @@ mod access;
 mod accounts;
 mod api_tokens;
 mod audit;
+mod console;
 mod directory;
 mod error;
 mod exchange;
@@ -18,6 +19,7 @@ mod gateways;
 mod input;
 mod openapi;
 pub mod operator;
+pub mod origin;
 mod report;
 mod rotation;
 mod shared_tokens;
@@ -41,6 +43,9 @@ use crate::store::{OpenError, Options, Store};
 use crate::tls;
 use access::{App, Parts};
 use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use console::Fence;
+use origin::Origin;
 use sign_ins::FailedSignIns;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -85,6 +90,8 @@ pub struct Config {
     pub revisions_max: u64,
     /// A folder of accounts' logs that others write and this control plane can read.
     pub logs_dir: Option<PathBuf>,
+    /// Sites whose pages may show the console in a frame.
+    pub console_frame_ancestors: Vec<Origin>,
 }
 
 /// Why the control plane did not start.
@@ -206,10 +213,14 @@ pub async fn start(
         request_timeout: Duration::from_millis(config.request_timeout_ms),
         openapi: openapi::complete(description).to_json().map_err(StartError::Describe)?.into(),
     });
+    let fence = Fence::new(&config.console_frame_ancestors);
     let router = router
+        .route("/", get(console::page))
+        .route("/assets/{*path}", get(console::asset))
         .fallback(exchange::no_such_path)
         .method_not_allowed_fallback(exchange::no_such_method)
         .layer(from_fn_with_state(app.clone(), exchange::exchange))
+        .layer(from_fn_with_state(fence, console::fence))
         .with_state(app);
     tasks.spawn(follow_replicas(store.clone(), tasks.clone()));
     tasks.spawn(report::keep(store.clone(), tasks.clone()));

@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod api_tokens;
 mod connections;
+mod console;
 mod life;
 mod outage;
 mod receipts;
@@ -60,6 +61,7 @@ fn config(folder: &TempDir) -> Config {
         connections_max: 100,
         revisions_max: 10_000,
         logs_dir: None,
+        console_frame_ancestors: vec![],
     }
 }
 

@@ -109,7 +109,8 @@ async fn the_description_is_complete() {
 async fn unknown_paths_and_methods_are_json() {
     let running = Running::start(Plan::Pro).await;
     for (method, path, status, code) in [
-        ("GET", "/", 404, "Request/NO_SUCH_PATH"),
+        ("POST", "/", 405, "Request/NO_SUCH_METHOD"),
+        ("GET", "/index.html", 404, "Request/NO_SUCH_PATH"),
         ("POST", "/v1/log-shipping/tokens/", 404, "Request/NO_SUCH_PATH"),
         ("GET", "/v1/nothing", 404, "Request/NO_SUCH_PATH"),
         ("PATCH", TOKENS, 405, "Request/NO_SUCH_METHOD"),
