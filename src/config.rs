@@ -484,6 +484,10 @@ impl Read {
         if text.is_empty() {
             return None;
         }
+        if text.contains("CHANGE-ME") {
+            self.mistake(key, "is the example's, which everybody knows: put a secret of your own there");
+            return None;
+        }
         parse(text).map_err(|error| self.mistake(key, &error.to_string())).ok()
     }
 }
@@ -607,6 +611,19 @@ mod tests {
         for address in ["control:8072", "ftp://control", "https://control/path", "https://"] {
             let urls = ("SHIPGATE__SYNC__CONTROL_URLS", address);
             assert_eq!(keys(Role::Gateway, &[urls, credential]), ["sync.control_urls"], "{address}");
+        }
+    }
+
+    #[test]
+    fn an_examples_secret_is_nobodys() {
+        for (role, example) in [
+            (Role::Control, include_str!("../config/control.example.toml")),
+            (Role::Gateway, include_str!("../config/gateway.example.toml")),
+        ] {
+            let mistakes = load_as(Some(role), example, &[]).unwrap_err();
+            assert!(mistakes.to_string().contains("everybody knows"), "{mistakes}");
+            let own = example.replace("CHANGE-ME-to", "one-that-is");
+            assert!(load_as(Some(role), &own, &[]).is_ok(), "{role:?}");
         }
     }
 
