@@ -157,6 +157,7 @@ pub(super) async fn insert_api_token(
 }
 
 async fn remove(write: &mut Write<'_>, account: AccountId, token: &IssuedApiToken) -> Result<(), StoreError> {
+    write.change_sharing();
     sqlx::query("DELETE FROM api_tokens WHERE id = $1")
         .bind(i64::from(token.id.0))
         .execute(&mut *write.tx)

@@ -138,7 +138,7 @@ struct Inner {
     /// How to listen to other replicas, if there may be any.
     listening: Option<PgConnectOptions>,
     gateways: Gateways,
-    /// Counts changes of what shared tokens let be read, here or at another replica.
+    /// Counts changes of what may be read with a token, here or at another replica.
     sharing: watch::Sender<u64>,
     /// How shared tokens were used, and is not written down yet.
     uses: Uses,

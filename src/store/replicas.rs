@@ -23,7 +23,7 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// What replicas are told when what shared tokens let be read has changed.
+/// What replicas are told when what may be read with a token has changed.
 pub(super) const SHARING: &str = "sharing";
 
 impl Store {
@@ -69,7 +69,7 @@ impl Inner {
         });
     }
 
-    /// Wakes whoever reads with a shared token.
+    /// Wakes whoever reads.
     pub(super) fn announce_sharing(&self) {
         self.sharing.send_modify(|changes| *changes += 1);
     }

@@ -138,8 +138,7 @@ impl Store {
         })))
     }
 
-    /// Wakes whoever reads with a shared token after each commit that changed what such tokens let be read, here or at
-    /// another replica.
+    /// Wakes whoever reads after each commit that changed what may be read with a token, here or at another replica.
     pub fn sharing_changes(&self) -> watch::Receiver<u64> {
         self.0.sharing.subscribe()
     }

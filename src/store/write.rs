@@ -28,7 +28,7 @@ pub(super) struct Write<'a> {
     pub(super) at_ms: i64,
     revision: u64,
     changes: Vec<Change>,
-    /// What may be read with a shared token is not what it was.
+    /// What may be read with a token is not what it was.
     changes_sharing: bool,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Write<'a> {
         self.changes.push(change);
     }
 
-    /// Wakes, when this transaction commits, whoever reads with a shared token: here and at every replica.
+    /// Wakes, when this transaction commits, whoever reads: here and at every replica.
     pub(super) fn change_sharing(&mut self) {
         self.changes_sharing = true;
     }

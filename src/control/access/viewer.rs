@@ -35,6 +35,21 @@ pub(in crate::control) struct Viewer {
 }
 
 impl Viewer {
+    async fn of(parts: &request::Parts, store: Store) -> Result<Self, ApiError> {
+        let changes = store.sharing_changes();
+        let credential = sent(parts).ok_or(ApiError::Forbidden)?;
+        let standing = standing(parts, &store, credential).await?;
+        if let Some(opened) = &standing.opened {
+            store.share_used(opened.id, 0);
+        }
+        Ok(Self { account: standing.account, access: standing.access, credential, store, changes })
+    }
+
+    /// The time, Unix milliseconds, by the control plane's clock.
+    pub(in crate::control) fn unix_ms(&self) -> u64 {
+        self.store.unix_ms()
+    }
+
     /// What it may read, as the request began.
     pub(in crate::control) fn access(&self) -> &Access {
         &self.access
@@ -134,6 +149,8 @@ impl Watch {
 
     async fn look(&mut self) -> Result<(), Over> {
         self.changes.mark_unchanged();
+        // Until it is known again, nothing may be read.
+        self.looked = None;
         let looked = monotonic();
         match judge(&self.store, self.credential).await {
             Ok(Ok(Standing { access, expires_ms, .. })) => {
@@ -214,14 +231,7 @@ impl FromRequestParts<App> for Viewer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
-        let store = app.0.store.clone();
-        let changes = store.sharing_changes();
-        let credential = sent(parts).ok_or(ApiError::Forbidden)?;
-        let standing = standing(parts, &store, credential).await?;
-        if let Some(opened) = &standing.opened {
-            store.share_used(opened.id, 0);
-        }
-        Ok(Self { account: standing.account, access: standing.access, credential, store, changes })
+        Self::of(parts, app.0.store.clone()).await
     }
 }
 
@@ -246,3 +256,6 @@ impl FromRequestParts<App> for Recipient {
         Ok(Self { opened: standing.opened.ok_or(ApiError::NotShared)?, store })
     }
 }
+
+#[cfg(test)]
+mod tests;

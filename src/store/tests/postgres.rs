@@ -154,6 +154,33 @@ async fn a_replica_learns_at_once_and_takes_no_token_that_another_deleted() {
     assert_eq!(other.authenticate(&api_token.digest()).await.unwrap(), None);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_learns_at_once_what_another_shares() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.database();
+    let (one, other) = (replica(&url).await, replica(&url).await);
+    let account = first_account(&one, Plan::Pro).await.unwrap();
+    wait_for(&mut other.latest_revision(), 1).await;
+    let mut changes = other.sharing_changes();
+    let (share, secret) = sharing::first_share(&one, account).await;
+    let mut took = vec![];
+    for n in 0..20 {
+        changes.mark_unchanged();
+        let query_bar = Some(n % 2 == 1);
+        let update = shared_tokens::ShareUpdate { query_bar, ..Default::default() };
+        one.update_share(account, share, update, &By::default()).await.unwrap();
+        let began = Instant::now();
+        timeout(PATIENCE, changes.changed()).await.unwrap().unwrap();
+        took.push(began.elapsed());
+    }
+    took.sort_unstable();
+    // Looking every second would take half a second.
+    assert!(took[took.len() / 2] < Duration::from_millis(200), "{took:?}");
+    one.delete_share(account, share, &By::default()).await.unwrap();
+    timeout(PATIENCE, changes.changed()).await.unwrap().unwrap();
+    assert_eq!(other.open_share(&secret.digest()).await.unwrap(), shared_tokens::Found::Nothing);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn replicas_that_start_at_once_make_one_store_with_one_account() {
     let Some(server) = Postgres::start() else { return };
@@ -246,6 +273,7 @@ async fn columns_that_a_later_version_adds_disturb_nobody() {
             store.update_account(account, account, AccountUpdate::default(), &by).await.unwrap();
             store.delete_token(account, id, &by).await.unwrap();
             store.token_usage(account, id).await.unwrap();
+            sharing::live_once(&store, account).await;
             store.account_usage(account, 9).await.unwrap();
         }
         let tables =

@@ -57,6 +57,29 @@ impl Fixture {
     }
 }
 
+/// A shared token without filters, and its secret.
+pub(super) async fn first_share(store: &Store, account: AccountId) -> (ShareId, SharedToken) {
+    let share = store.create_share(account, share("first", vec![]), &By::default()).await.unwrap();
+    (share.id, share.secret)
+}
+
+/// Asks everything about shared tokens and filters that can be asked, and leaves nothing.
+pub(super) async fn live_once(store: &Store, account: AccountId) {
+    let by = By::default();
+    let filter = store.create_filter(account, filter("env", "test"), "", &by).await.unwrap().id;
+    let share = store.create_share(account, share("once", vec![filter]), &by).await.unwrap();
+    store.filter(account, filter).await.unwrap();
+    assert_eq!(store.filters(account).await.unwrap().len(), 1);
+    store.share_used(share.id, 1);
+    store.save_share_uses().await.unwrap();
+    assert_eq!(store.share(account, share.id).await.unwrap().views, 1);
+    store.update_share(account, share.id, filters(vec![]), &by).await.unwrap();
+    assert_eq!(store.shares(account).await.unwrap().len(), 1);
+    assert_ne!(store.open_share(&share.secret.digest()).await.unwrap(), Found::Nothing);
+    store.delete_share(account, share.id, &by).await.unwrap();
+    store.delete_filter(account, filter, &by).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_shared_token_opens_what_its_filters_say() {
     let f = Fixture::new(Plan::Pro).await;
