@@ -1,0 +1,103 @@
+// Dialogs: Esc and a click beside them close, and focus goes back to where it was.
+
+import { freshId, h } from "../dom.js";
+import { icon } from "../icons.js";
+
+// Opens a dialog. `body(close)` and `foot(close)` give its content; `close(answer)` ends it. The promise holds the answer:
+// undefined if it was only closed.
+export function openDialog({ title, body, foot, wide, label }) {
+  const { promise, resolve } = Promise.withResolvers?.() ?? resolvers();
+  const id = freshId("dialog");
+  let answer;
+  const close = (value) => {
+    answer = value;
+    dialog.close();
+  };
+  const dialog = h(
+    "dialog",
+    { class: wide ? "dialog wide" : "dialog", "aria-labelledby": id },
+    h(
+      "header",
+      { class: "dialog-head" },
+      h("h2", { id }, title),
+      h("button", { class: "icon-button", type: "button", "aria-label": label ?? "Close", onclick: () => close() }, icon("close")),
+    ),
+    h("div", { class: "dialog-body" }, body(close)),
+    foot && h("footer", { class: "dialog-foot" }, foot(close)),
+  );
+  let pressedBeside = false;
+  dialog.addEventListener("pointerdown", (event) => (pressedBeside = event.target === dialog));
+  dialog.addEventListener("click", (event) => event.target === dialog && pressedBeside && close());
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    resolve(answer);
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  (dialog.querySelector("[data-first]") ?? dialog.querySelector("input, select, textarea"))?.focus();
+  return promise;
+}
+
+function resolvers() {
+  let resolve;
+  const promise = new Promise((settle) => (resolve = settle));
+  return { promise, resolve };
+}
+
+// Asks before something that cannot be taken back. `content` says what it leads to; `act` does it, and the dialog stays
+// with the reason if it fails. True once it is done.
+export async function confirm({ title, content, action, act, danger = true }) {
+  const done = await openDialog({
+    title,
+    body: (close) => actingForm({ content, action, danger, close, act: async () => (await act(), true) }),
+  });
+  return done === true;
+}
+
+// A form in a dialog: `fields` are nodes, `submit()` does the work and gives the answer.
+export function formDialog({ title, fields, action, submit, wide }) {
+  return openDialog({ title, wide, body: (close) => actingForm({ content: fields, action, close, act: submit }) });
+}
+
+function actingForm({ content, action, danger, close, act }) {
+  const problem = h("p", { class: "form-problem", role: "alert" });
+  const button = h("button", { class: danger ? "button danger" : "button primary", type: "submit" }, action);
+  const cancel = h("button", { class: "button", type: "button", onclick: () => close(), "data-first": danger }, "Cancel");
+  const form = h(
+    "form",
+    { class: "form", novalidate: true },
+    content,
+    problem,
+    h("div", { class: "form-buttons" }, cancel, button),
+  );
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!reportProblems(form)) return;
+    problem.textContent = "";
+    button.disabled = true;
+    button.setAttribute("aria-busy", "true");
+    try {
+      close(await act());
+    } catch (error) {
+      if (error.status === undefined) throw error;
+      problem.textContent = error.message;
+      button.disabled = false;
+      button.removeAttribute("aria-busy");
+    }
+  });
+  return form;
+}
+
+// Shows beside each field what is wrong with it, and goes to the first. True if all is well.
+export function reportProblems(form) {
+  let first = null;
+  for (const input of form.querySelectorAll("input, select, textarea")) {
+    const place = form.querySelector(`#${CSS.escape(`${input.id}-problem`)}`);
+    const wrong = !input.checkValidity();
+    if (place) place.textContent = wrong ? input.dataset.problem ?? input.validationMessage : "";
+    input.setAttribute("aria-invalid", String(wrong));
+    if (wrong) first ??= input;
+  }
+  first?.focus();
+  return first === null;
+}

@@ -1,0 +1,131 @@
+// Fields of forms, with their labels, hints and problems.
+
+import { freshId, h } from "../dom.js";
+import { icon } from "../icons.js";
+
+// A labelled input: `input` holds its attributes; its element is in `.input`.
+export function field(label, input = {}, { hint, problem, optional } = {}) {
+  const id = freshId("field");
+  const described = [hint && `${id}-hint`, `${id}-problem`].filter(Boolean).join(" ");
+  const element = h(input.tag ?? "input", {
+    id,
+    class: "input",
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-describedby": described,
+    "data-problem": problem,
+    ...input,
+    tag: null,
+  });
+  const whole = h(
+    "div",
+    { class: "field" },
+    h("label", { for: id }, label, optional && h("span", { class: "faint" }, " optional")),
+    element,
+    hint && h("p", { class: "hint", id: `${id}-hint` }, hint),
+    h("p", { class: "field-problem", id: `${id}-problem` }),
+  );
+  element.addEventListener("input", () => {
+    element.removeAttribute("aria-invalid");
+    whole.querySelector(".field-problem").textContent = "";
+  });
+  whole.input = element;
+  return whole;
+}
+
+// One of several, as buttons that lie together. `options` are [value, label]; `chosen()` hears of a choice.
+export function segments(legend, options, value, chosen, { hidden = false } = {}) {
+  const name = freshId("choice");
+  return h(
+    "fieldset",
+    { class: "segments" },
+    h("legend", { class: hidden ? "unseen" : null }, legend),
+    h(
+      "div",
+      { class: "segments-row" },
+      options.map(([option, label]) =>
+        h(
+          "label",
+          { class: "segment" },
+          h("input", { type: "radio", name, value: option, checked: option === value, onchange: () => chosen(option) }),
+          h("span", {}, label),
+        ),
+      ),
+    ),
+  );
+}
+
+// A choice of any of `options`, each {value, label, detail}. `.values()` are those chosen.
+export function checks(legend, options, chosen, { hint, none } = {}) {
+  const boxes = options.map((option) =>
+    h("input", { type: "checkbox", value: option.value, checked: chosen.includes(option.value) }),
+  );
+  const whole = h(
+    "fieldset",
+    { class: "checks" },
+    h("legend", {}, legend),
+    hint && h("p", { class: "hint" }, hint),
+    options.length === 0 && none,
+    options.length > 0 &&
+      h(
+        "div",
+        { class: "checks-list" },
+        options.map((option, at) =>
+          h("label", { class: "check" }, boxes[at], h("span", {}, option.label), option.detail && h("small", {}, option.detail)),
+        ),
+      ),
+  );
+  whole.values = () => options.filter((_, at) => boxes[at].checked).map((option) => option.value);
+  return whole;
+}
+
+// On or off. `flip(on)` does it and may fail; meanwhile it cannot be touched. `locked` says why it never can.
+export function toggle({ label, on, flip, locked, key }) {
+  const id = freshId("why");
+  const button = h(
+    "button",
+    {
+      class: "toggle",
+      type: "button",
+      role: "switch",
+      "aria-checked": String(on),
+      "aria-label": label,
+      "aria-disabled": locked ? "true" : null,
+      "aria-describedby": locked ? id : null,
+      title: locked,
+      "data-key": key,
+    },
+    h("span", { class: "toggle-knob" }),
+  );
+  button.addEventListener("click", async () => {
+    if (locked || button.getAttribute("aria-busy")) return;
+    button.setAttribute("aria-busy", "true");
+    button.setAttribute("aria-checked", String(!on));
+    try {
+      await flip(!on);
+    } catch (error) {
+      button.setAttribute("aria-checked", String(on));
+      if (error.status === undefined) throw error;
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  });
+  return locked ? h("span", { class: "locked" }, button, h("span", { class: "unseen", id }, locked)) : button;
+}
+
+// A button that cannot be used says why.
+export function iconButton(symbol, label, { locked, ...properties } = {}) {
+  return h(
+    "button",
+    {
+      class: "icon-button",
+      type: "button",
+      "aria-label": locked ? `${label}: ${locked}` : label,
+      title: locked ?? label,
+      "aria-disabled": locked ? "true" : null,
+      ...properties,
+      onclick: locked ? (event) => event.preventDefault() : properties.onclick,
+    },
+    icon(symbol),
+  );
+}

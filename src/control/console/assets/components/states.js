@@ -1,0 +1,67 @@
+// What stands where content is not there: yet, at all, or because something failed.
+
+import { fill, h } from "../dom.js";
+import { icon } from "../icons.js";
+import { href } from "../router.js";
+
+export function loading(lines = 4) {
+  return h(
+    "div",
+    { class: "loading", role: "status" },
+    h("span", { class: "unseen" }, "Loading"),
+    Array.from({ length: lines }, () => h("div", { class: "bone", "aria-hidden": "true" })),
+  );
+}
+
+// An empty place says what would be here, and how to bring it about.
+export function empty({ symbol, title, text, action }) {
+  return h(
+    "div",
+    { class: "empty" },
+    symbol && h("span", { class: "empty-symbol" }, icon(symbol)),
+    h("h3", {}, title),
+    h("p", {}, text),
+    action,
+  );
+}
+
+// A failure says what happened, and offers to try again.
+export function failed(error, again) {
+  return h(
+    "div",
+    { class: "empty failed", role: "alert" },
+    h("span", { class: "empty-symbol" }, icon("warning")),
+    h("h3", {}, error.status === 403 ? "You may not see this" : "This could not be loaded"),
+    h("p", {}, error.message),
+    error.requestId && h("p", { class: "faint" }, "Request ", h("code", {}, error.requestId)),
+    again && h("button", { class: "button", type: "button", onclick: again }, icon("refresh"), "Try again"),
+  );
+}
+
+// A box beside the content: kind is "info", "warning" or "danger".
+export function notice(kind, ...content) {
+  const symbol = kind === "info" ? "info" : "warning";
+  return h("div", { class: `notice ${kind}` }, icon(symbol), h("div", {}, content));
+}
+
+export function nothingHere() {
+  return empty({
+    symbol: "search",
+    title: "There is no such page",
+    text: "The address may be mistyped, or you may not be allowed to see it.",
+    action: h("a", { class: "button", href: href("/explore") }, "Go to Explore"),
+  });
+}
+
+// Shows `load()`'s answer with `show`, or what stands in its place. What is there already stays until the answer comes.
+export async function into(place, load, show, lines) {
+  if (!place.childElementCount || place.querySelector(".failed")) fill(place, loading(lines));
+  try {
+    const answer = await load();
+    fill(place, show(answer));
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    if (error.status === undefined) throw error;
+    fill(place, failed(error, () => into(place, load, show, lines)));
+  }
+}

@@ -1,0 +1,66 @@
+// Builds elements. Data becomes text nodes and attributes, never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// h("button", { class: "quiet", onclick: save, "aria-label": "Save" }, icon("check"), "Save")
+//
+// Functions under "on…" are listened to; true is an attribute without a value; false, null and undefined are none.
+export function h(tag, properties, ...children) {
+  return filled(document.createElement(tag), properties, children);
+}
+
+export function svg(tag, properties, ...children) {
+  return filled(document.createElementNS(SVG, tag), properties, children);
+}
+
+function filled(element, properties, children) {
+  for (const [name, value] of Object.entries(properties ?? {})) {
+    if (value === false || value === null || value === undefined) continue;
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked") element[name] = value;
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  append(element, children);
+  return element;
+}
+
+function append(element, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(child instanceof Node ? child : String(child));
+  }
+}
+
+// Puts `children` in the place of what `container` holds. Focus stays on the element with the same data-key.
+export function fill(container, ...children) {
+  const held = document.activeElement;
+  const key = container.contains(held) ? held.dataset?.key : undefined;
+  container.replaceChildren();
+  append(container, children);
+  if (key) container.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+  return container;
+}
+
+let lastId = 0;
+
+// An id for a label or a description to point at.
+export function freshId(stem) {
+  lastId += 1;
+  return `${stem}-${lastId}`;
+}
+
+// Tells a screen reader, without moving anything.
+export function announce(text) {
+  const announcer = document.getElementById("announcer");
+  announcer.textContent = "";
+  requestAnimationFrame(() => (announcer.textContent = text));
+}
+
+// Calls `action` once nothing was said for `milliseconds`.
+export function debounced(milliseconds, action) {
+  let timer;
+  return (...values) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => action(...values), milliseconds);
+  };
+}

@@ -1,0 +1,162 @@
+// The logs that were found, a row each; a row opens to show all of its fields.
+
+import { fill, h } from "../dom.js";
+import { copyButton } from "../components/copy.js";
+import { iconButton } from "../components/field.js";
+import { exact, logTime } from "../format.js";
+import { icon } from "../icons.js";
+import { read, textOf } from "./logs.js";
+import { words } from "./query.js";
+
+const ROWS_MAX = 2000;
+const SUMMARY_FIELDS = 12;
+// Not repeated in a row's summary.
+const OBVIOUS = new Set(["@timestamp", "type"]);
+
+export function rowTable(view, mayFilter) {
+  const head = h("tr", {});
+  const body = h("tbody", {});
+  const whole = h(
+    "div",
+    { class: "rows-frame", tabindex: "0", role: "region", "aria-label": "Logs" },
+    h("table", { class: "rows" }, h("caption", { class: "unseen" }, "Logs, newest first"), h("thead", {}, head), body),
+  );
+  const rows = { view, mayFilter, head, body, whole, shown: [] };
+  whole.show = (logs) => {
+    rows.shown = logs;
+    redraw(rows);
+  };
+  whole.redraw = () => redraw(rows);
+  whole.append = (logs) => {
+    rows.shown.push(...logs);
+    body.append(...logs.map((found) => row(rows, found)).flat());
+  };
+  whole.prepend = (logs) => {
+    rows.shown.unshift(...logs);
+    body.prepend(...logs.map((found) => row(rows, found, "fresh")).flat());
+    for (const old of rows.shown.splice(ROWS_MAX)) old.row?.remove();
+  };
+  return whole;
+}
+
+function redraw(rows) {
+  const { columns } = rows.view.state;
+  rows.whole.classList.toggle("has-columns", columns.length > 0);
+  fill(
+    rows.head,
+    h("th", { scope: "col", class: "time-column" }, "Time"),
+    columns.map((name) => h("th", { scope: "col" }, h("span", { class: "column-head" }, name, iconButton("close", `Remove the column ${name}`, { onclick: () => rows.view.flipColumn(name) })))),
+    columns.length === 0 && h("th", { scope: "col" }, "Log"),
+  );
+  rows.marked = words(rows.view.state.query);
+  fill(rows.body, rows.shown.map((found) => row(rows, found)));
+}
+
+function row(rows, found, extra = "") {
+  const log = (found.read ??= read(found.log));
+  const { columns } = rows.view.state;
+  const opener = h(
+    "button",
+    { class: "opener", type: "button", "aria-expanded": "false", title: exact(found.time) },
+    icon("chevron"),
+    h("time", {}, logTime(found.time)),
+  );
+  const element = h(
+    "tr",
+    { class: `log ${log.kind ?? "plain"} ${extra}` },
+    h("td", { class: "time-column" }, opener),
+    columns.length > 0
+      ? columns.map((name) => h("td", { "data-column": name }, marked(textOf(log.fields.get(name)), rows.marked)))
+      : h("td", { class: "summary" }, summary(log, rows.marked)),
+  );
+  found.row = element;
+  element.addEventListener("click", (event) => {
+    if (event.target.closest("button") !== opener && (event.target.closest("button, a") || String(getSelection()))) return;
+    flip(rows, element, opener, found, log);
+  });
+  return element;
+}
+
+function summary(log, wanted) {
+  const level = log.level && h("span", { class: `level ${log.kind ?? "plain"}` }, textOf(log.fields.get(log.level)));
+  const others = [...log.fields].filter(([name]) => name !== log.message && name !== log.level && !OBVIOUS.has(name));
+  return h(
+    "div",
+    { class: "summary-line" },
+    level,
+    " ",
+    log.message && h("span", { class: "message" }, marked(log.fields.get(log.message), wanted)),
+    others.slice(0, SUMMARY_FIELDS).map(([name, value]) => [" ", h("span", { class: "pair" }, h("b", {}, name), "=", marked(textOf(value), wanted))]),
+  );
+}
+
+// `text`, in which what was looked for stands out.
+function marked(text, wanted) {
+  const low = text.toLowerCase();
+  const pieces = [];
+  let at = 0;
+  while (at < text.length && low.length === text.length) {
+    const next = wanted.map((word) => [low.indexOf(word, at), word.length]).filter(([index]) => index >= 0);
+    if (next.length === 0) break;
+    const [index, length] = next.reduce((best, one) => (one[0] < best[0] ? one : best));
+    pieces.push(text.slice(at, index), h("mark", {}, text.slice(index, index + length)));
+    at = index + length;
+  }
+  return [...pieces, text.slice(at)];
+}
+
+function flip(rows, element, opener, found, log) {
+  const isOpen = opener.getAttribute("aria-expanded") === "true";
+  opener.setAttribute("aria-expanded", String(!isOpen));
+  element.classList.toggle("open", !isOpen);
+  if (isOpen) return element.nextElementSibling.remove();
+  const columns = Math.max(rows.view.state.columns.length, 1) + 1;
+  element.after(h("tr", { class: "details" }, h("td", { colspan: columns }, details(rows, found, log))));
+}
+
+function details({ view, mayFilter }, found, log) {
+  const around = 60_000;
+  const span = { from: new Date(found.time - around).toISOString(), to: new Date(found.time + around).toISOString() };
+  return h(
+    "div",
+    { class: "details-box" },
+    h(
+      "div",
+      { class: "details-bar" },
+      h("span", { class: "faint" }, exact(found.time)),
+      h("span", { class: "spring" }),
+      mayFilter && h("button", { class: "button small", type: "button", onclick: () => view.change({ ...span, query: "" }) }, icon("clock"), "What happened around it"),
+      copyButton(() => JSON.stringify(found.log, null, 2), "Copy JSON", { class: "button small copy" }),
+    ),
+    h(
+      "table",
+      { class: "details-table" },
+      h("caption", { class: "unseen" }, "Fields of the log"),
+      h("tbody", {}, [...log.fields].map(([name, value]) => detail(view, mayFilter, name, value))),
+    ),
+  );
+}
+
+function detail(view, mayFilter, name, value) {
+  const text = textOf(value);
+  // An array matches if an element does.
+  const sample = textOf(Array.isArray(value) ? value[0] : value);
+  const isColumn = view.state.columns.includes(name);
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, name),
+    h("td", {}, h("span", { class: "details-value" }, text)),
+    h(
+      "td",
+      { class: "actions" },
+      h(
+        "span",
+        { class: "row-actions" },
+        mayFilter && iconButton("plus", `Only ${name}: ${sample}`, { onclick: () => view.narrow(name, sample, false) }),
+        mayFilter && iconButton("minus", `Without ${name}: ${sample}`, { onclick: () => view.narrow(name, sample, true) }),
+        iconButton("columns", isColumn ? `Remove the column ${name}` : `Show ${name} as a column`, { onclick: () => view.flipColumn(name) }),
+      ),
+    ),
+  );
+}

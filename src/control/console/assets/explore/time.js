@@ -1,0 +1,54 @@
+// Stretches of time as the API takes them: `now-15m`, or an instant.
+
+import { exact, moment } from "../format.js";
+
+const UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+const NAMES = { s: "second", m: "minute", h: "hour", d: "day", w: "week" };
+
+export const PRESETS = ["now-5m", "now-15m", "now-1h", "now-6h", "now-24h", "now-7d", "now-30d"];
+export const DEFAULT_FROM = "now-15m";
+
+// Milliseconds since the Unix epoch, or NaN.
+export function instant(text, now = Date.now()) {
+  if (text === "now") return now;
+  const relative = /^now-(\d+)([smhdw])$/.exec(text);
+  if (relative) return now - Number(relative[1]) * UNITS[relative[2]];
+  return /^\d+$/.test(text) ? Number(text) : Date.parse(text);
+}
+
+// The stretch in words: "Last 15 minutes", "Nov 22, 14:05:00 to Nov 22, 14:10:00".
+export function described({ from, to }) {
+  const relative = /^now-(\d+)([smhdw])$/.exec(from);
+  if (relative && to === "now") {
+    const [, count, unit] = relative;
+    return `Last ${count === "1" ? "" : `${count} `}${NAMES[unit]}${count === "1" ? "" : "s"}`;
+  }
+  return `${label(from)} to ${label(to)}`;
+}
+
+const label = (text) => (text.startsWith("now") ? text : Number.isNaN(instant(text)) ? text : moment(instant(text)));
+
+// The same stretch with both ends fixed.
+export function fixed({ from, to }) {
+  const now = Date.now();
+  return { from: new Date(instant(from, now)).toISOString(), to: new Date(instant(to, now)).toISOString() };
+}
+
+export const isRelative = ({ from, to }) => from.startsWith("now") || to.startsWith("now");
+
+// How a bucket of a histogram that is `interval` wide is named below it.
+export function tick(milliseconds, interval, span) {
+  const at = new Date(milliseconds);
+  const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(interval < UNITS.m ? { second: "2-digit" } : {}) };
+  if (span <= UNITS.d) return at.toLocaleTimeString("en", clock);
+  if (span <= UNITS.w) return at.toLocaleString("en", { month: "short", day: "numeric", ...clock });
+  return at.toLocaleDateString("en", { month: "short", day: "numeric" });
+}
+
+export const spoken = (milliseconds) => exact(milliseconds);
+
+// What a date-and-time field shows of an instant, in the browser's time zone.
+export function asField(milliseconds) {
+  const at = new Date(milliseconds);
+  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}

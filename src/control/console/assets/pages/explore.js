@@ -1,0 +1,239 @@
+// Explore: what is in the log. The view, that is query, times and columns, lives in the URL.
+
+import * as api from "../api.js";
+import { announce, fill, h } from "../dom.js";
+import { empty, failed, loading } from "../components/states.js";
+import { histogram } from "../components/histogram.js";
+import { toast } from "../components/toast.js";
+import { queryBar } from "../explore/bar.js";
+import { fieldList } from "../explore/fields.js";
+import { startTail } from "../explore/live.js";
+import { rangePicker } from "../explore/range.js";
+import { rowTable } from "../explore/rows.js";
+import { DEFAULT_FROM, described, instant } from "../explore/time.js";
+import { toolbar } from "../explore/toolbar.js";
+import { narrowed } from "../explore/query.js";
+import { whole } from "../format.js";
+import { here, href, push } from "../router.js";
+
+const LIMIT = 100;
+const LIVE_REFRESH_MS = 5_000;
+
+// With `recipient`, the answer of /v1/share, it is the page behind a sharing link.
+export function page(context) {
+  const explore = new Explore(context);
+  context.onMove(() => explore.moved());
+  context.signal.addEventListener("abort", () => explore.stop());
+  explore.run();
+  return explore.element;
+}
+
+class Explore {
+  constructor({ session, recipient, signal }) {
+    const mayFilter = !recipient || recipient.queryBar !== false;
+    this.signal = signal;
+    this.state = fromUrl();
+    this.bar = mayFilter && queryBar(this);
+    this.range = mayFilter ? rangePicker(() => this.state, (range) => this.change(range, { again: true })) : h("span", { class: "badge" }, described(this.state));
+    this.chart = histogram(mayFilter && ((from, to) => this.change({ from: new Date(from).toISOString(), to: new Date(to).toISOString() })));
+    this.chartPlace = h("section", { class: "chart-place", "aria-label": "Logs over time" }, this.chart);
+    this.fields = fieldList(this, mayFilter);
+    this.rows = rowTable(this, mayFilter);
+    this.tools = toolbar(this, { isAdmin: session?.user.role === "admin", isRecipient: Boolean(recipient) });
+    this.results = h("div", { class: "results" });
+    this.more = h("div", { class: "more" });
+    this.element = h(
+      "div",
+      { class: "explore" },
+      h("h1", { class: "unseen", tabindex: "-1" }, "Explore"),
+      h("div", { class: "explore-bar" }, this.bar, this.range),
+      this.chartPlace,
+      h("div", { class: "explore-body" }, this.fields, h("section", { class: "results-side", "aria-label": "Results" }, this.tools, this.results)),
+    );
+    new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && this.loadMore()).observe(this.more);
+  }
+
+  // The view as the URL holds it; what is usual is left out.
+  params() {
+    const { query, from, to, columns } = this.state;
+    return { query, from, to, columns: columns.join(",") };
+  }
+
+  // Changes the view, and with it the URL. `again` searches even if nothing changed.
+  change(changes, { again = false } = {}) {
+    const before = href("/explore", this.params());
+    Object.assign(this.state, changes);
+    if (href("/explore", this.params()) === before && !again) return;
+    push("/explore", this.params());
+    this.run();
+  }
+
+  // The URL changed: somebody went back, or followed a link.
+  moved() {
+    if (here().path !== "/explore") return;
+    this.state = fromUrl();
+    this.run();
+  }
+
+  narrow(field, value, isNot) {
+    this.change({ query: narrowed(this.state.query, field, value, isNot) });
+  }
+
+  flipColumn(name) {
+    const { columns } = this.state;
+    this.state.columns = columns.includes(name) ? columns.filter((column) => column !== name) : [...columns, name];
+    push("/explore", this.params());
+    this.rows.redraw();
+    this.fields.show();
+    announce(this.state.columns.includes(name) ? `Column ${name} added` : `Column ${name} removed`);
+  }
+
+  asked() {
+    const { query, from, to } = this.state;
+    return { query, from, to };
+  }
+
+  stop() {
+    this.running?.abort();
+    this.goLive(false);
+  }
+
+  // Asks everything anew.
+  async run() {
+    this.running?.abort();
+    const running = (this.running = new AbortController());
+    if (this.tail) this.goLive(false);
+    this.bar?.show?.(this.state.query);
+    this.range.show?.();
+    this.element.classList.add("searching");
+    this.fields.loading();
+    if (!this.results.childElementCount || this.results.querySelector(".empty")) fill(this.results, loading(10));
+    const statistics = [this.drawChart(running.signal), this.drawFields(running.signal)];
+    try {
+      const found = await api.get("/v1/logs", { ...this.asked(), limit: LIMIT }, running.signal);
+      this.bar?.problem?.(null);
+      this.showFound(found);
+    } catch (error) {
+      this.showFailure(error);
+    }
+    await Promise.all(statistics);
+    if (this.running === running) this.element.classList.remove("searching");
+  }
+
+  showFound({ logs, cursor, partial, tookMs }) {
+    this.cursor = cursor;
+    this.tools.took(tookMs, partial);
+    if (logs.length === 0) {
+      fill(this.results, this.nothing());
+      announce("No logs found");
+      return;
+    }
+    this.rows.show(logs);
+    this.showMore();
+    fill(this.results, this.rows, this.more);
+    announce(`${logs.length} logs shown`);
+  }
+
+  showFailure(error) {
+    if (api.isAbort(error)) return;
+    if (error.status === undefined) throw error;
+    this.tools.counted(null);
+    if (error.status === 400 && this.bar) {
+      this.bar.problem(error);
+      fill(this.results, empty({ symbol: "search", title: "This cannot be searched for", text: "See below the search box where it goes wrong." }));
+    } else {
+      fill(this.results, failed(error, () => this.run()));
+    }
+  }
+
+  nothing() {
+    const { query } = this.state;
+    const wider = h("button", { class: "button", type: "button", onclick: () => this.change({ from: "now-7d", to: "now" }) }, "Look at the last 7 days");
+    return empty({
+      symbol: "search",
+      title: "No logs found",
+      text: query ? `Nothing matches in this time: ${described(this.state)}. Look further back, or take a part of the query away.` : `Nothing was logged in this time: ${described(this.state)}.`,
+      action: this.bar && wider,
+    });
+  }
+
+  async drawChart(signal) {
+    try {
+      const found = await api.get("/v1/logs/histogram", this.asked(), signal);
+      const now = Date.now();
+      this.chart.show({ ...found, from: instant(this.state.from, now), to: instant(this.state.to, now) });
+      this.tools.counted(found.total, found.partial);
+    } catch (error) {
+      if (!api.isAbort(error)) this.chart.show({ from: 0, to: 0, intervalMs: 1, buckets: [] });
+    }
+  }
+
+  async drawFields(signal) {
+    try {
+      this.fields.show(await api.get("/v1/logs/fields", { ...this.asked(), values: 10 }, signal));
+    } catch (error) {
+      if (!api.isAbort(error)) this.fields.show({ total: 0, fields: [] });
+    }
+  }
+
+  showMore() {
+    const button = h("button", { class: "button", type: "button", onclick: () => this.loadMore() }, "Show older logs");
+    fill(this.more, this.cursor ? button : h("p", { class: "faint" }, "No older logs in this time."));
+  }
+
+  async loadMore() {
+    const { cursor } = this;
+    if (!cursor || this.loadingMore || this.tail) return;
+    this.loadingMore = true;
+    try {
+      const found = await api.get("/v1/logs", { ...this.asked(), limit: LIMIT, cursor }, this.running.signal);
+      if (this.cursor !== cursor) return;
+      this.cursor = found.cursor;
+      this.rows.append(found.logs);
+      this.showMore();
+    } catch (error) {
+      if (!api.isAbort(error)) toast(error.message, "failed");
+    } finally {
+      this.loadingMore = false;
+    }
+  }
+
+  goLive(on) {
+    clearInterval(this.liveTimer);
+    this.tail?.stop();
+    this.tail = null;
+    this.tools.live(on);
+    if (!on) return;
+    this.cursor = null;
+    fill(this.more);
+    if (!this.rows.isConnected) {
+      this.rows.show([]);
+      fill(this.results, h("p", { class: "waiting-text" }, "Waiting for logs…"), this.rows);
+    }
+    this.tail = startTail(this.state.query, {
+      show: (logs) => {
+        this.results.querySelector(".waiting-text")?.remove();
+        this.rows.prepend(logs);
+      },
+      told: ({ held, paused }) => this.tools.held(held.length, paused),
+      ended: (why) => {
+        this.goLive(false);
+        toast(why, "failed");
+        // If it was refused because access is over, the answer to this says so.
+        api.get("/v1/logs", { limit: 1, from: "now-1s" }, this.signal).catch(() => {});
+      },
+    });
+    this.liveTimer = setInterval(() => document.hidden || this.drawChart(this.signal), LIVE_REFRESH_MS);
+    announce(`Live tail on. ${whole(LIMIT)} newest logs above.`);
+  }
+}
+
+function fromUrl() {
+  const { params } = here();
+  return {
+    query: params.query ?? "",
+    from: params.from || DEFAULT_FROM,
+    to: params.to || "now",
+    columns: (params.columns ?? "").split(",").filter(Boolean),
+  };
+}

@@ -1,0 +1,99 @@
+// The page as the recipient of a sharing link sees it: one view, read with the link's token and nothing else.
+
+import * as api from "./api.js";
+import { fill, h } from "./dom.js";
+import { failed, loading } from "./components/states.js";
+import { dropdown } from "./components/menu.js";
+import { date } from "./format.js";
+import { icon, logo } from "./icons.js";
+import { go, here } from "./router.js";
+import { page } from "./pages/explore.js";
+import { themeButton } from "./shell.js";
+
+// How often a page that lies open asks whether its link is still valid.
+const CHECK_MS = 10_000;
+
+export async function startRecipient(root, token) {
+  api.readAs(token);
+  const controller = new AbortController();
+  const gone = () => {
+    if (controller.signal.aborted) return;
+    controller.abort();
+    document.title = "Link no longer valid · Shipgate";
+    fill(root, bare(invalid()));
+  };
+  api.whenOver((error) => error.status === 401 && gone());
+  fill(root, bare(loading()));
+  let share;
+  try {
+    share = await api.get("/v1/share");
+  } catch (error) {
+    if (error.status === 401) return gone();
+    fill(root, bare(failed(error, () => startRecipient(root, token))));
+    return;
+  }
+  watch(controller.signal);
+  if (here().path !== "/explore") go("/explore");
+  show(root, share, controller.signal);
+}
+
+function show(root, share, signal) {
+  document.title = `${share.name} · ${share.accountName}`;
+  let moved = () => {};
+  addEventListener("hashchange", () => moved(), { signal });
+  addEventListener("popstate", () => moved(), { signal });
+  const main = h("main", { id: "main", class: "recipient", tabindex: "-1" });
+  fill(root, h("div", { class: "bare-shell" }, head(share), main));
+  fill(main, page({ recipient: share, path: "/explore", signal, onMove: (listener) => (moved = listener) }));
+}
+
+function head(share) {
+  return h(
+    "header",
+    { class: "recipient-head" },
+    logo(),
+    h("div", { class: "recipient-name" }, h("strong", {}, share.accountName), h("span", {}, share.name)),
+    share.expirationDate && h("span", { class: "badge" }, icon("clock"), `until ${date(share.expirationDate)}`),
+    share.filters?.length > 0 && limits(share),
+    themeButton(),
+  );
+}
+
+// What of the account's logs this link shows.
+function limits(share) {
+  const button = h("button", { class: "button small", type: "button" }, icon("filter"), "Limited view");
+  const word = share.filtersOperator === "OR" ? "any" : "all";
+  return dropdown(
+    button,
+    () =>
+      h(
+        "div",
+        { class: "limits" },
+        h("p", {}, share.filters.length > 1 ? `You see logs that match ${word} of these:` : "You see logs that match:"),
+        h("ul", { class: "chips" }, share.filters.map((filter) => h("li", { class: "chip" }, h("b", {}, filter.field), `: ${filter.value}`))),
+      ),
+    { label: "What this link shows" },
+  );
+}
+
+function bare(...content) {
+  return h("div", { class: "bare-shell" }, h("header", { class: "recipient-head" }, logo(), h("strong", {}, "Shipgate"), themeButton()), h("main", { id: "main", tabindex: "-1" }, content));
+}
+
+function invalid() {
+  return h(
+    "div",
+    { class: "empty" },
+    h("span", { class: "empty-symbol" }, icon("link")),
+    h("h1", {}, "This link is no longer valid"),
+    h("p", {}, "It has expired or was withdrawn. Ask whoever sent it to you for a new one."),
+  );
+}
+
+// Asks now and then for next to nothing: the answer to a token that is over ends the page.
+function watch(signal) {
+  const check = () => !document.hidden && api.get("/v1/logs", { limit: 1, from: "now-1s", to: "now" }, signal).catch(() => {});
+  const timer = setInterval(check, CHECK_MS);
+  document.addEventListener("visibilitychange", check, { signal });
+  signal.addEventListener("abort", () => clearInterval(timer));
+}
