@@ -3,7 +3,7 @@
 pub mod limit;
 pub mod number;
 pub mod parse;
-mod words;
+pub mod words;
 
 use super::log::{Log, Scalar};
 use limit::Limit;

@@ -333,13 +333,15 @@ impl Growing {
     }
 
     /// Gives a synced growing file its final name, which the next [`Self::sync`] makes durable.
-    pub(super) fn seal(&mut self, account: AccountId) -> Result<(), StoreError> {
+    /// Returns that name, if there was anything to seal.
+    pub(super) fn seal(&mut self, account: AccountId) -> Result<Option<String>, StoreError> {
         let dir = names::account_dir(&self.dir, account);
         let log = self.logs.entry(account).or_default();
         if log.now != log.durable || log.now.bytes == 0 {
-            return Ok(());
+            return Ok(None);
         }
-        let sealed = dir.join(names::sealed(&log.now));
+        let name = names::sealed(&log.now);
+        let sealed = dir.join(&name);
         if let Err(error) = self.disk.rename(&dir.join(CURRENT), &sealed) {
             if error.kind() == io::ErrorKind::NotFound || is_unusable(&error) {
                 self.suspect.insert(account);
@@ -354,7 +356,7 @@ impl Growing {
         self.open.close(account);
         self.metrics.logs.open_files.set(self.open.len() as i64);
         self.metrics.logs.sealed_files.inc();
-        Ok(())
+        Ok(Some(name))
     }
 
     pub(super) fn dir(&self) -> &Path {

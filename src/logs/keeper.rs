@@ -33,6 +33,8 @@ pub(super) struct Keeper {
     /// The checkpoint on the disk names files that have been sealed since. Until it is written again, none of those may
     /// be removed: a restart tells by them what the growing file of the same account is.
     pub(super) unrecorded: bool,
+    /// Files sealed since somebody took note of them.
+    pub(super) sealed: Vec<(AccountId, String)>,
     /// Bytes appended since the last checkpoint.
     appended_bytes: u64,
     /// A growing file has become full since the last checkpoint.
@@ -67,6 +69,7 @@ impl Keeper {
             durable_seq,
             behind: true,
             unrecorded: false,
+            sealed: Vec::new(),
             appended_bytes: 0,
             full: false,
             retention,
@@ -174,9 +177,12 @@ impl Keeper {
         self.full = false;
         for account in self.due().collect::<Vec<_>>() {
             self.unrecorded = true;
-            if let Err(error) = self.growing.seal(account) {
-                self.metrics.logs.failures.with_label_values(&["seal"]).inc();
-                failure = Err(error);
+            match self.growing.seal(account) {
+                Ok(name) => self.sealed.extend(name.map(|name| (account, name))),
+                Err(error) => {
+                    self.metrics.logs.failures.with_label_values(&["seal"]).inc();
+                    failure = Err(error);
+                }
             }
         }
         self.growing.sync()?;

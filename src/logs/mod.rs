@@ -22,11 +22,12 @@
 //! <dir>/<account>/20261121T192156.123Z-<seq>.ndjson.zst
 //!                                                     a sealed file: when its first line was received, and the sequence
 //!                                                     number of its first block (20 digits)
+//! <dir>/<account>/….ndjson.zst.index                  what is in a sealed file: see `read::index`. It may be missing
 //! <dir>/<account>/….ndjson.zst.damaged                a damaged file as it was found
 //! <dir>/<account>.unusable-<n>                        what stood in the place of an account's directory
 //! ```
 //!
-//! All are sequences of blocks (see the journal's `block`) and so ordinary `.ndjson.zst` files.
+//! All but the first and the indexes are sequences of blocks (see the journal's `block`) and so ordinary `.ndjson.zst` files.
 //!
 //! # How each block comes to be there exactly once
 //!
@@ -68,6 +69,7 @@ use crate::metrics::Metrics;
 use crate::telemetry::chain;
 use keeper::Keeper;
 use read::Tails;
+use read::indexer::Indexer;
 use retain::Sweep;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -179,12 +181,13 @@ impl Logs {
         let (journal, feed) =
             Journal::open(journal, disk.clone(), metrics.clone(), found.seq(), config.backlog_bytes_max)?;
         let loaded = found.load(&*disk, &config.dir, &feed, &metrics)?;
+        let indexer = Indexer::start(disk.clone(), config.dir.clone()).map_err(OpenError::Thread)?;
         let keeper = Keeper::open(config, feed, loaded, disk, retention, clock, metrics)?;
         let alive = Arc::new(());
         let health = LogsHealth { thread: Arc::downgrade(&alive) };
         let work = move || {
             let _alive = alive;
-            Thread::new(keeper, tails).run()
+            Thread::new(keeper, tails, indexer).run()
         };
         let thread = std::thread::Builder::new().name("logs".to_owned()).spawn(work);
         Ok((journal, Self { thread: thread.map_err(OpenError::Thread)?, health }))
@@ -206,6 +209,7 @@ impl Logs {
 struct Thread {
     keeper: Keeper,
     tails: Tails,
+    indexer: Indexer,
     sweep: Sweep,
     checkpoint_at: Instant,
     /// From when on a full file is reason enough for a checkpoint.
@@ -216,7 +220,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn new(keeper: Keeper, tails: Tails) -> Self {
+    fn new(keeper: Keeper, tails: Tails, indexer: Indexer) -> Self {
         let now = clock::monotonic();
         Self {
             checkpoint_at: now,
@@ -226,6 +230,7 @@ impl Thread {
             pause: RETRY_MIN,
             keeper,
             tails,
+            indexer,
         }
     }
 
@@ -283,6 +288,9 @@ impl Thread {
                     self.pause = (self.pause * 2).min(RETRY_MAX);
                 }
             }
+        }
+        for (account, name) in self.keeper.sealed.drain(..) {
+            self.indexer.sealed(account, name);
         }
         let done = clock::monotonic();
         self.checkpoint_at = done + pause;

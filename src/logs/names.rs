@@ -9,6 +9,7 @@ use time::macros::format_description;
 /// The growing file of an account.
 pub(super) const CURRENT: &str = "current.ndjson.zst";
 const SEALED: &str = ".ndjson.zst";
+const INDEX: &str = ".index";
 const DAMAGED: &str = ".ndjson.zst.damaged";
 
 /// An account's directory.
@@ -44,6 +45,16 @@ fn stem(mark: &Mark) -> String {
     format!("{received}-{:020}", mark.first_seq)
 }
 
+/// What the index of a sealed file is called.
+pub(super) fn index(sealed: &str) -> String {
+    format!("{sealed}{INDEX}")
+}
+
+/// The sealed file that an index of this name is of.
+pub(super) fn parse_index(name: &str) -> Option<&str> {
+    name.strip_suffix(INDEX).filter(|sealed| parse_sealed(sealed).is_some())
+}
+
 /// What a sealed file's name says: its first sequence number, and when its first line was received.
 pub(super) fn parse_sealed(name: &str) -> Option<(u64, u64)> {
     let (received, seq) = name.strip_suffix(SEALED)?.rsplit_once('-')?;
@@ -65,6 +76,9 @@ mod tests {
         assert_eq!(parse_sealed(&name), Some((42, 1_700_000_000_007)));
         assert_eq!(parse_sealed(&damaged(&mark)), None);
         assert_eq!(parse_sealed(CURRENT), None);
+        assert_eq!(parse_sealed(&index(&name)), None);
+        assert_eq!(parse_index(&index(&name)), Some(name.as_str()));
+        assert_eq!(parse_index(&index(CURRENT)), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::load::last_header;
 use super::names;
 use crate::domain::account::{AccountId, Retention};
 use crate::journal::disk::{self, TEMPORARY};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,7 @@ impl Sweep {
 /// A sealed file.
 struct Sealed {
     name: String,
+    /// With its index.
     bytes: u64,
     first_seq: u64,
     first_received_ms: u64,
@@ -75,10 +77,14 @@ impl Keeper {
         let mut other_bytes = 0;
         let mut files = Vec::new();
         let mut void = Vec::new();
+        let mut indexes = BTreeMap::new();
         for entry in self.growing.disk().list(&dir).map_err(StoreError::at(&dir))? {
             match names::parse_sealed(&entry.name) {
                 Some((first_seq, first_received_ms)) => {
                     files.push(Sealed { name: entry.name, bytes: entry.bytes, first_seq, first_received_ms });
+                }
+                None if names::parse_index(&entry.name).is_some() => {
+                    indexes.insert(entry.name, entry.bytes);
                 }
                 // A start or a sweep that was stopped in the midst of it left this.
                 None if entry.name.ends_with(TEMPORARY) => void.push(dir.join(entry.name)),
@@ -86,6 +92,11 @@ impl Keeper {
             }
         }
         files.sort_by_key(|file| (file.first_seq, file.first_received_ms));
+        for file in &mut files {
+            file.bytes += indexes.remove(&names::index(&file.name)).unwrap_or(0);
+        }
+        // Their files are gone.
+        void.extend(indexes.into_keys().map(|name| dir.join(name)));
         let mut bytes = other_bytes + files.iter().map(|file| file.bytes).sum::<u64>();
         let retention = (self.retention)(account);
         for (i, file) in files.iter().enumerate() {
@@ -99,6 +110,7 @@ impl Keeper {
             let (path, name) = (dir.join(&file.name), format!("{}{TEMPORARY}", file.name));
             self.growing.disk().rename(&path, &dir.join(&name)).map_err(StoreError::at(&path))?;
             void.push(dir.join(name));
+            void.push(dir.join(names::index(&file.name)));
             tracing::info!(
                 account = account.0,
                 file = file.name,

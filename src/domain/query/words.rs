@@ -5,11 +5,11 @@
 use memchr::memchr2_iter;
 
 /// The words of a text, in order.
-pub(super) fn of(text: &str) -> impl Iterator<Item = &str> + Clone {
+pub fn of(text: &str) -> impl Iterator<Item = &str> + Clone {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-pub(super) fn lower_case(text: &str) -> String {
+pub fn lower_case(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 

@@ -1,12 +1,14 @@
 //! Everything that matches, as a stream: each chunk is read when it is asked for, so that a slow taker costs nothing but its place.
 
 use super::files::{Contents, Part};
-use super::scan::Scanner;
+use super::scan::{Lookup, Scanner};
+use super::sieve::Sieve;
 use super::{Asked, ReadError, Reader};
 use crate::domain::filter::Access;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 /// About the length of a chunk.
 const CHUNK_BYTES: usize = if cfg!(test) { 256 } else { 256 << 10 };
@@ -37,7 +39,10 @@ impl Export {
     /// What may be read from here on.
     pub fn set_access(&mut self, access: Access) {
         if let Some(state) = &mut self.state {
-            state.asked.sieve.access = access;
+            if state.asked.lookup.sieve.access != access {
+                let sieve = Sieve { access, ..state.asked.lookup.sieve.clone() };
+                state.asked.lookup = Arc::new(Lookup::new(sieve));
+            }
         }
     }
 
@@ -88,8 +93,8 @@ impl State {
             chunk.extend_from_slice(log.line());
             chunk.push(b'\n');
         };
-        let Asked { account, sieve, .. } = &self.asked;
-        self.scanner.scan(&*inner.disk, *account, &part, sieve, &|| 0, &mut visit)?;
+        let Asked { account, lookup, .. } = &self.asked;
+        self.scanner.scan(&*inner.disk, *account, &part, lookup, &|| 0, &mut visit)?;
         inner.metrics.search.scanned_bytes.inc_by(self.scanner.scanned_bytes - before);
         Ok(())
     }

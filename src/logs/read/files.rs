@@ -4,6 +4,9 @@
 //! file is opened before the others are listed, stays open, and is read up to the length it had; sealed ones do not change and are opened
 //! by name when their turn comes: one that is gone then was dropped.
 
+use super::index::{self, Index};
+use super::needs::Need;
+use super::scan::Lookup;
 use crate::domain::account::AccountId;
 use crate::journal::disk::{Disk, DiskFile, Mode};
 use crate::journal::{HEADER_BYTES, Header, Reader};
@@ -114,20 +117,57 @@ fn none_if_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 /// What is in a file.
+#[derive(Default)]
 pub(super) struct Contents {
     pub parts: Vec<Part>,
     /// A place had to be passed over.
     pub damaged: bool,
+    /// How much of it an index tells to leave out.
+    pub skipped_bytes: u64,
+}
+
+/// What of a file may hold what is needed. Without an index that is all of it.
+pub(super) fn contents(disk: &dyn Disk, file: &Arc<LogFile>, lookup: &Lookup) -> io::Result<Contents> {
+    let (need, sieve) = (lookup.need(), &lookup.sieve);
+    if *need == Need::Impossible {
+        return Ok(Contents::default());
+    }
+    let Some(index) = index(disk, file, need)? else { return walk(disk, file) };
+    let parts = index.parts(file, need, |first_ms, last_ms| sieve.may_be_in_time(first_ms, last_ms));
+    let skipped_bytes =
+        file.bytes - parts.iter().map(|part| part.to - part.from).sum::<u64>().min(file.bytes);
+    Ok(Contents { parts, damaged: false, skipped_bytes })
+}
+
+/// A sealed file's index, if it has one that is sound; its filters only if they are asked.
+fn index(disk: &dyn Disk, file: &LogFile, need: &Need) -> io::Result<Option<Index>> {
+    let name = file.path.file_name().and_then(|name| name.to_str()).map(names::index);
+    let (None, Some(name)) = (&file.held, name) else { return Ok(None) };
+    let Some(index) = none_if_gone(disk.open(&file.path.with_file_name(name), Mode::Read))? else {
+        return Ok(None);
+    };
+    let read = |bytes: usize| {
+        let mut head = vec![0; bytes];
+        let len = read_at(&*index, 0, &mut head)?;
+        head.truncate(len);
+        io::Result::Ok(head)
+    };
+    let all = usize::try_from(index.bytes()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let bytes = match need {
+        Need::Nothing => Index::head_bytes(&read(index::HEAD_BYTES)?).map_or(0, |bytes| bytes.min(all)),
+        _ => all,
+    };
+    Ok(Index::parse(read(bytes)?, file.bytes))
 }
 
 /// Walks a file from header to header.
-pub(super) fn walk(disk: &dyn Disk, file: &Arc<LogFile>) -> io::Result<Contents> {
+fn walk(disk: &dyn Disk, file: &Arc<LogFile>) -> io::Result<Contents> {
     let (mut parts, mut damaged) = (Vec::<Part>::new(), false);
     let path = if file.is_growing() { None } else { Some(&file.path) };
     let mut reader = match path {
         Some(path) => match none_if_gone(Reader::open(disk, path, 0, file.bytes))? {
             Some(reader) => reader,
-            None => return Ok(Contents { parts, damaged }),
+            None => return Ok(Contents { parts, damaged, skipped_bytes: 0 }),
         },
         None => Reader::of(Box::new(Held(file.clone())), 0, file.bytes)?,
     };
@@ -147,7 +187,7 @@ pub(super) fn walk(disk: &dyn Disk, file: &Arc<LogFile>) -> io::Result<Contents>
             damaged |= reader.resync()? || !file.is_growing();
         }
     }
-    Ok(Contents { parts, damaged })
+    Ok(Contents { parts, damaged, skipped_bytes: 0 })
 }
 
 /// The growing file, read through the handle that is held.

@@ -15,11 +15,16 @@
 //! # A question's way
 //!
 //! The account's files are listed (`files`) and divided into parts, adjacent blocks of about a hundred kilobytes. Workers (`pool`) take part
-//! after part, inflate it (`scan`) and show each line to the `sieve`.
+//! after part, inflate it (`scan`) and show each line to the `sieve`. What cannot match is left out before, by the `index` of a sealed
+//! file and by what a log `needs` to hold: they only ever leave out, and never say what there is.
 
 mod count;
 mod export;
 mod files;
+mod hunt;
+mod index;
+pub(in crate::logs) mod indexer;
+mod needs;
 mod place;
 mod pool;
 mod scan;
@@ -44,7 +49,7 @@ use crate::metrics::Metrics;
 use files::{Contents, Part};
 use place::Place;
 use pool::{GivenUp, Next, Pool};
-use scan::Scanner;
+use scan::{Lookup, Scanner};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -133,7 +138,7 @@ struct Inner {
 /// A question under way.
 struct Asked {
     account: AccountId,
-    sieve: Sieve,
+    lookup: Arc<Lookup>,
     begun: Instant,
     _room: OwnedSemaphorePermit,
 }
@@ -227,8 +232,8 @@ impl Reader {
             self.count("refused");
             ReadError::TooMany
         })?;
-        let sieve = Sieve::of(question);
-        Ok(Asked { account: question.account, sieve, begun: clock::monotonic(), _room: room })
+        let lookup = Arc::new(Lookup::new(Sieve::of(question)));
+        Ok(Asked { account: question.account, lookup, begun: clock::monotonic(), _room: room })
     }
 
     fn answered<T>(
@@ -250,23 +255,28 @@ impl Reader {
         self.0.metrics.search.questions.with_label_values(&[outcome]).inc();
     }
 
-    /// The parts of the account's log that can hold what is asked for, oldest first.
+    /// The parts of the account's log that may hold what is asked for, oldest first.
     async fn contents(&self, asked: &Asked) -> Result<Contents, ReadError> {
         let (inner, account) = (self.0.clone(), asked.account);
         let files = self.0.pool.run(move || files::list(&*inner.disk, &inner.dir, account)).await??;
-        let inner = self.0.clone();
+        let (inner, lookup) = (self.0.clone(), asked.lookup.clone());
         let walk = move |walked: &mut Vec<_>, (n, file)| {
-            walked.push((n, files::walk(&*inner.disk, &file)));
+            let contents = files::contents(&*inner.disk, &file, &lookup);
+            if let Ok(contents) = &contents {
+                inner.metrics.search.skipped_bytes.inc_by(contents.skipped_bytes);
+            }
+            walked.push((n, contents));
             Next::GoOn
         };
         let files: Vec<(usize, _)> = files.into_iter().enumerate().collect();
         let mut walked: Vec<_> =
             self.0.pool.fold(files, Vec::new, walk).await?.into_iter().flatten().collect();
         walked.sort_by_key(|(n, _)| *n);
-        let mut all = Contents { parts: Vec::new(), damaged: false };
+        let mut all = Contents::default();
         for (_, contents) in walked {
             let mut contents = contents?;
             all.damaged |= contents.damaged;
+            all.skipped_bytes += contents.skipped_bytes;
             all.parts.append(&mut contents.parts);
         }
         Ok(all)
@@ -296,7 +306,7 @@ impl Reader {
             let mut visit = |place, log: &Log| visit(&mut worker.gathered, place, log);
             let floor = || floor_ms.load(Ordering::Relaxed);
             let scanned =
-                worker.scanner.scan(&*inner.disk, asked.account, &part, &asked.sieve, &floor, &mut visit);
+                worker.scanner.scan(&*inner.disk, asked.account, &part, &asked.lookup, &floor, &mut visit);
             inner.metrics.search.scanned_bytes.inc_by(worker.scanner.scanned_bytes - before);
             worker.failure = worker.failure.take().or(scanned.err());
             if worker.failure.is_some() { Next::Enough } else { Next::GoOn }

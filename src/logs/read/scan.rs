@@ -1,6 +1,8 @@
 //! Looks through a part of a file: block by block, line by line. What passes the sieve is visited, nothing else.
 
 use super::files::Part;
+use super::hunt::Hunt;
+use super::needs::Need;
 use super::place::Place;
 use super::sieve::Sieve;
 use crate::domain::account::AccountId;
@@ -11,6 +13,25 @@ use std::io;
 
 /// A longer buffer is given back after use.
 const BUFFER_BYTES_KEPT: usize = 16 << 20;
+
+/// What is looked for.
+pub(super) struct Lookup {
+    pub sieve: Sieve,
+    need: Need,
+    hunt: Option<Hunt>,
+}
+
+impl Lookup {
+    pub(super) fn new(sieve: Sieve) -> Self {
+        let need = Need::of(&sieve);
+        Self { hunt: Hunt::of(&need), need, sieve }
+    }
+
+    /// What a log must hold to pass.
+    pub(super) fn need(&self) -> &Need {
+        &self.need
+    }
+}
 
 /// What a worker needs to look through parts, used again and again.
 pub(super) struct Scanner {
@@ -35,40 +56,50 @@ impl Scanner {
         disk: &dyn Disk,
         account: AccountId,
         part: &Part,
-        sieve: &Sieve,
+        lookup: &Lookup,
         floor_ms: &dyn Fn() -> u64,
         visit: &mut dyn FnMut(Place, &Log),
     ) -> io::Result<()> {
         let bytes = part.file.read(disk, part)?;
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
-            let Some((header, frame)) = block(rest) else {
+            let Some((header, block)) = block(rest) else {
                 // A growing file may have been cut back since it was listed, and a sealed one dropped.
                 self.damaged |= !part.file.is_growing();
                 return Ok(());
             };
             rest = &rest[header.block_bytes()..];
-            if header.account != account || self.inflate(&header, frame).is_err() {
+            if header.account != account || self.inflate(&header, block).is_err() {
                 tracing::error!(path = %part.file.path().display(), seq = header.seq, "a block cannot be read");
                 self.damaged = true;
                 continue;
             }
             self.scanned_bytes += self.lines.len() as u64;
-            visit_lines(&self.lines, &header, sieve, floor_ms(), visit);
+            visit_lines(&self.lines, &header, lookup, floor_ms(), visit);
         }
         Ok(())
     }
 
-    fn inflate(&mut self, header: &Header, frame: &[u8]) -> io::Result<()> {
+    fn inflate(&mut self, header: &Header, block: &[u8]) -> io::Result<()> {
         let inflater = match &mut self.inflater {
             Some(inflater) => inflater,
             none => none.insert(zstd::bulk::Decompressor::new()?),
         };
-        self.lines.clear();
-        self.lines.shrink_to(BUFFER_BYTES_KEPT);
-        self.lines.reserve(header.raw_bytes as usize);
-        inflater.decompress_to_buffer(frame, &mut self.lines).map(drop)
+        inflate(inflater, header, block, &mut self.lines)
     }
+}
+
+/// The lines of a whole block.
+pub(super) fn inflate(
+    inflater: &mut zstd::bulk::Decompressor<'static>,
+    header: &Header,
+    block: &[u8],
+    lines: &mut Vec<u8>,
+) -> io::Result<()> {
+    lines.clear();
+    lines.shrink_to(BUFFER_BYTES_KEPT);
+    lines.reserve(header.raw_bytes as usize);
+    inflater.decompress_to_buffer(block.get(HEADER_BYTES..).unwrap_or_default(), lines).map(drop)
 }
 
 /// The whole block that `bytes` begin with.
@@ -76,22 +107,30 @@ fn block(bytes: &[u8]) -> Option<(Header, &[u8])> {
     let header = Header::parse(bytes).ok()?;
     let frame = bytes.get(HEADER_BYTES..header.block_bytes())?;
     header.check(frame).ok()?;
-    Some((header, frame))
+    Some((header, &bytes[..header.block_bytes()]))
 }
 
 fn visit_lines(
     lines: &[u8],
     header: &Header,
-    sieve: &Sieve,
+    lookup: &Lookup,
     floor_ms: u64,
     visit: &mut dyn FnMut(Place, &Log),
 ) {
-    let (mut from, mut number) = (0, 0);
-    while from < lines.len() {
-        let to = memchr::memchr(b'\n', &lines[from..]).map_or(lines.len(), |at| from + at);
-        if let Some((time_ms, log)) = sieve.pass_from(&lines[from..to], header.first_received_ms, floor_ms) {
-            visit(Place { time_ms, seq: header.seq, line: number }, &log);
+    let mut show = |at: usize, line: &[u8]| {
+        if let Some((time_ms, log)) = lookup.sieve.pass_from(line, header.first_received_ms, floor_ms) {
+            visit(Place { time_ms, seq: header.seq, at: at as u32 }, &log);
         }
-        (from, number) = (to + 1, number + 1);
+    };
+    if let Some(hunt) = &lookup.hunt {
+        return hunt.lines(lines, show);
+    }
+    let mut from = 0;
+    for to in memchr::memchr_iter(b'\n', lines) {
+        show(from, &lines[from..to]);
+        from = to + 1;
+    }
+    if from < lines.len() {
+        show(from, &lines[from..]);
     }
 }

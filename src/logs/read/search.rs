@@ -2,6 +2,7 @@
 
 use super::files::Part;
 use super::place::{Cursor, Place};
+use super::scan::Lookup;
 use super::{Asked, ReadError, Reader};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -64,7 +65,9 @@ pub(super) async fn search(
 ) -> Result<Found, ReadError> {
     if let Some(Cursor(before)) = before {
         let end_ms = before.time_ms.saturating_add(1);
-        asked.sieve.to_ms = Some(asked.sieve.to_ms.map_or(end_ms, |to_ms| to_ms.min(end_ms)));
+        let mut sieve = asked.lookup.sieve.clone();
+        sieve.to_ms = Some(sieve.to_ms.map_or(end_ms, |to_ms| to_ms.min(end_ms)));
+        asked.lookup = Arc::new(Lookup::new(sieve));
     }
     let mut contents = reader.contents(&asked).await?;
     contents.parts.reverse();

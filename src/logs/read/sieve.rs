@@ -55,7 +55,13 @@ impl Sieve {
         passes.then_some((time_ms, log))
     }
 
-    pub(super) fn is_in_time(&self, time_ms: u64) -> bool {
+    /// Whether anything between two times, both included, may pass.
+    pub(super) fn may_be_in_time(&self, first_ms: u64, last_ms: u64) -> bool {
+        self.from_ms.is_none_or(|from_ms| last_ms >= from_ms)
+            && self.to_ms.is_none_or(|to_ms| first_ms < to_ms)
+    }
+
+    fn is_in_time(&self, time_ms: u64) -> bool {
         self.from_ms.is_none_or(|from_ms| time_ms >= from_ms)
             && self.to_ms.is_none_or(|to_ms| time_ms < to_ms)
     }

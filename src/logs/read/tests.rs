@@ -3,11 +3,12 @@
 use super::*;
 use crate::clock::Clock;
 use crate::domain::account::Durability;
+use crate::domain::timestamp::rfc3339_millis;
 use crate::journal::Journal;
 use crate::journal::disk::OsDisk;
 use crate::journal::tests as journal_tests;
 use crate::logs::{self, Logs};
-use journal_tests::batch;
+use journal_tests::{batch, eventually};
 use std::path::Path;
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -41,6 +42,20 @@ impl Running {
 
     async fn ship(&self, account: u32, lines: &str) {
         self.journal.append(batch(account, Durability::Synced, START_MS, lines)).await.unwrap();
+    }
+
+    /// Waits until what was shipped is in files. Of all that is committed together, the last account's lines are appended last.
+    async fn settled(&self) {
+        let last = u32::MAX;
+        let count = async || self.reader.histogram(all(last), 1).await.unwrap().total;
+        let before = count().await;
+        self.ship(last, "{}\n").await;
+        let seen = async {
+            while count().await == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap();
     }
 
     /// Waits until what was shipped is in files, and ends.
@@ -125,3 +140,5 @@ async fn a_tail_is_handed_what_is_acknowledged() {
     running.close();
     assert_eq!(tail.next().await, Err(TailEnd::Closed));
 }
+
+mod model;

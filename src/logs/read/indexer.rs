@@ -1,0 +1,160 @@
+//! The indexer: gives sealed files their indexes, on a thread of its own and of low priority, so that nothing that is written waits for it.
+//!
+//! It is told of each file as it is sealed. At its start, and after something went wrong, it looks for files without an index by itself.
+
+use super::index::Builder;
+use super::pool::be_nice;
+use super::scan;
+use super::sieve::time_ms;
+use crate::domain::account::AccountId;
+use crate::domain::log::Log;
+use crate::journal::disk::{self, Disk};
+use crate::journal::{Reader, Step};
+use crate::logs::names;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Files that wait; of more it is only known that there are some.
+const WAITING_MAX: usize = 1_024;
+/// How soon it looks by itself for files without an index, after one could not be made.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Handle of the thread, which ends with it.
+pub(in crate::logs) struct Indexer {
+    sealed: Option<SyncSender<(AccountId, String)>>,
+    /// Some files have no index and are not on their way to one.
+    missed: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Indexer {
+    pub(in crate::logs) fn start(disk: Arc<dyn Disk>, dir: PathBuf) -> io::Result<Self> {
+        let (sealed, waiting) = sync_channel(WAITING_MAX);
+        let (missed, stop) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        let work = Work { disk, dir, missed: missed.clone(), stop: stop.clone() };
+        let thread =
+            std::thread::Builder::new().name("indexer".to_owned()).spawn(move || work.run(&waiting))?;
+        Ok(Self { sealed: Some(sealed), missed, stop, thread: Some(thread) })
+    }
+
+    /// Tells of a file that was sealed.
+    pub(in crate::logs) fn sealed(&self, account: AccountId, name: String) {
+        if let Some(sealed) = &self.sealed
+            && sealed.try_send((account, name)).is_err()
+        {
+            self.missed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Indexer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.sealed = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    missed: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn run(&self, sealed: &Receiver<(AccountId, String)>) {
+        be_nice();
+        while !self.stop.load(Ordering::Relaxed) {
+            if self.missed.swap(false, Ordering::Relaxed)
+                && let Err(error) = self.look()
+            {
+                self.failed(&self.dir, &error);
+            }
+            match sealed.recv_timeout(LOOK_INTERVAL) {
+                Ok((account, name)) => self.give(account, &name),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Gives all sealed files their index that have none.
+    fn look(&self) -> io::Result<()> {
+        for entry in self.disk.list(&self.dir)? {
+            let Some(account) = names::parse_account(&entry.name) else { continue };
+            for file in self.disk.list(&names::account_dir(&self.dir, account))? {
+                if names::parse_sealed(&file.name).is_some() {
+                    self.give(account, &file.name);
+                }
+                if self.stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn give(&self, account: AccountId, name: &str) {
+        let dir = names::account_dir(&self.dir, account);
+        if self.disk.exists(&dir.join(names::index(name))).unwrap_or(false) {
+            return;
+        }
+        match write(&*self.disk, &dir, name, account, &self.stop) {
+            // The file was dropped meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.failed(&dir.join(name), &error),
+            Ok(()) => {}
+        }
+    }
+
+    fn failed(&self, path: &Path, error: &io::Error) {
+        tracing::warn!(path = %path.display(), %error, "a log file got no index: searching it takes longer");
+        self.missed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Writes the index of a sealed file. One that is damaged gets none: all of it is looked through, and what is missing is told.
+pub(super) fn write(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+    account: AccountId,
+    stop: &AtomicBool,
+) -> io::Result<()> {
+    let mut reader = Reader::open(disk, &dir.join(name), 0, u64::MAX)?;
+    let mut builder = Builder::default();
+    let mut inflater = zstd::bulk::Decompressor::new()?;
+    let mut lines = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let from = reader.at();
+        let (header, block) = match reader.step()? {
+            Step::Block(header, block) if header.account == account => (header, block),
+            Step::Block(..) | Step::Flawed(_) => return Ok(()),
+            Step::End => {
+                let index = builder.finish(reader.end());
+                return disk::replace(disk, dir, &names::index(name), &index).inspect_err(|_| {
+                    let _ = disk::remove(disk, &dir.join(names::index(name) + disk::TEMPORARY));
+                });
+            }
+        };
+        if scan::inflate(&mut inflater, &header, &block, &mut lines).is_err() {
+            return Ok(());
+        }
+        builder.block(from, reader.at(), &lines);
+        for line in lines.split(|byte| *byte == b'\n') {
+            if let Some(log) = Log::parse(line) {
+                builder.log(time_ms(&log, header.first_received_ms), &log);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! What a log must hold to pass: less than the question, but decided without reading the log. It is looked for in the filter of an index, to
+//! leave out whole groups of blocks, and in the bytes of lines, to leave out lines.
+//!
+//! Everything here errs on one side: what may match is looked at. What passes is decided by the sieve alone.
+
+use super::sieve::Sieve;
+use crate::domain::filter::{Access, Filter, Operator};
+use crate::domain::query::number::Number;
+use crate::domain::query::{Query, Test, words};
+
+/// Values up to this length that are not a single word are in an index as a whole, too.
+pub(super) const WHOLE_BYTES_MAX: usize = 64;
+
+/// What must be there.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Need {
+    /// Nothing that could be looked for.
+    Nothing,
+    /// No log passes.
+    Impossible,
+    All(Vec<Need>),
+    Any(Vec<Need>),
+    /// A value of this field, or of any field.
+    Value {
+        field: Option<String>,
+        value: Wanted,
+    },
+}
+
+/// What must be there of a value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Wanted {
+    /// These words, lower case.
+    Words(Vec<String>),
+    /// A number of this value, or a text with these words.
+    Number { number: Number, words: Vec<String> },
+    /// A word or a text that begins so, lower case.
+    Prefix(String),
+    /// This text.
+    Exact { text: String, words: Vec<String> },
+    /// Any.
+    Something,
+}
+
+impl Need {
+    pub(super) fn of(sieve: &Sieve) -> Self {
+        let access = match &sieve.access {
+            Access::Everything => Self::Nothing,
+            Access::Nothing => Self::Impossible,
+            Access::Only(filters) => {
+                let needs = filters.filters().iter().map(of_filter).collect();
+                match filters.operator() {
+                    Operator::And => Self::all(needs),
+                    Operator::Or => Self::any(needs),
+                }
+            }
+        };
+        Self::all(vec![access, of_query(&sieve.query)])
+    }
+
+    fn all(mut needs: Vec<Self>) -> Self {
+        needs.retain(|need| *need != Self::Nothing);
+        match needs.len() {
+            0 => Self::Nothing,
+            1 => needs.remove(0),
+            _ if needs.contains(&Self::Impossible) => Self::Impossible,
+            _ => Self::All(needs),
+        }
+    }
+
+    fn any(mut needs: Vec<Self>) -> Self {
+        needs.retain(|need| *need != Self::Impossible);
+        match needs.len() {
+            0 => Self::Impossible,
+            1 => needs.remove(0),
+            _ if needs.contains(&Self::Nothing) => Self::Nothing,
+            _ => Self::Any(needs),
+        }
+    }
+}
+
+fn of_query(query: &Query) -> Need {
+    match query {
+        // What must not be there is not looked for.
+        Query::All | Query::Not(_) => Need::Nothing,
+        Query::And(all) => Need::all(all.iter().map(of_query).collect()),
+        Query::Or(any) => Need::any(any.iter().map(of_query).collect()),
+        Query::Value { field, test } => Need::Value { field: field.clone(), value: wanted(test) },
+    }
+}
+
+fn of_filter(filter: &Filter) -> Need {
+    Need::Value { field: Some(filter.field.clone()), value: exact(&filter.value) }
+}
+
+fn wanted(test: &Test) -> Wanted {
+    match test {
+        Test::Phrase(words) => Wanted::Words(words.clone()),
+        Test::Number { number, words } => Wanted::Number { number: *number, words: words.clone() },
+        Test::Prefix(prefix) => Wanted::Prefix(prefix.clone()),
+        Test::Exact(text) => exact(text),
+        Test::Range { .. } | Test::Exists => Wanted::Something,
+    }
+}
+
+fn exact(text: &str) -> Wanted {
+    let words = words::of(text).map(words::lower_case).collect();
+    Wanted::Exact { text: text.to_owned(), words }
+}
