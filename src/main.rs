@@ -79,6 +79,9 @@ enum Command {
 
 /// Prints an answer. A reader that has seen enough, such as `head`, is no failure.
 fn say(answer: &str) -> std::io::Result<()> {
+    if answer.is_empty() {
+        return Ok(());
+    }
     match writeln!(std::io::stdout(), "{answer}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         said => said,

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum ClientError {
     #[error("no API token: set SHIPGATE_API_TOKEN (the first start of the server printed it)")]
     NoApiToken,
+    #[error("no credential: set SHIPGATE_API_TOKEN, or SHIPGATE_SHARED_TOKEN for what a shared token shows")]
+    NoCredential,
     #[error("the API token has characters that no API token has")]
     MalformedApiToken,
     #[error("{0} is not an address such as http://127.0.0.1:8072")]
@@ -45,6 +47,15 @@ pub enum ClientError {
     /// The API's own refusal.
     #[error("{}", told(.0))]
     Refused(Value),
+    /// A query that is none, with a mark below its mistake.
+    #[error("{message}\n  {query}\n  {}^", " ".repeat(column.saturating_sub(1)))]
+    Query { message: String, query: String, column: usize, answer: Value },
+    #[error("{0} broke the answer off in the middle: what has arrived is not whole")]
+    BrokeOff(String),
+    #[error("the tail has ended: the token was {0}")]
+    TailEnded(String),
+    #[error("cannot write: {0}")]
+    Output(#[source] std::io::Error),
     #[error("there is no {what} with the id or name {text}: `shipgate {list}` shows them")]
     NotFound { what: &'static str, text: String, list: &'static str },
     #[error("{text} is the id of one {what} and the name of another: use the other's id {id}, or rename it")]
@@ -66,6 +77,8 @@ impl ClientError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoApiToken
+            | Self::NoCredential
+            | Self::Query { .. }
             | Self::MalformedApiToken
             | Self::MalformedUrl(_)
             | Self::Trust(_)
@@ -75,10 +88,23 @@ impl ClientError {
         }
     }
 
+    /// A refusal of something that holds `query`.
+    pub(super) fn refused_query(answer: Value, query: &str) -> Self {
+        let column = answer["parameters"]["column"].as_u64().and_then(|column| usize::try_from(column).ok());
+        match column {
+            Some(column) if answer["errorCode"] == "Logs/QUERY" && !query.contains(char::is_control) => {
+                Self::Query { message: told(&answer), query: query.to_owned(), column, answer }
+            }
+            _ => Self::Refused(answer),
+        }
+    }
+
     /// For programs: the API's own words where it refused.
     fn json(&self) -> Value {
         match self {
-            Self::Refused(answer) | Self::NotEnforced { answer, .. } => answer.clone(),
+            Self::Refused(answer) | Self::NotEnforced { answer, .. } | Self::Query { answer, .. } => {
+                answer.clone()
+            }
             other => json!({ "message": other.to_string() }),
         }
     }

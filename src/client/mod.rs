@@ -1,4 +1,5 @@
-//! The command line's side of the REST API: `shipgate token …`, `account …`, `api-token …`, `gateways` and `audit`.
+//! The command line's side of the REST API: `shipgate token …`, `account …`, `api-token …`, `gateways`,
+//! `audit` and `logs …`.
 //!
 //! A thin client: every rule is the server's, and what it answers is shown in words, as a table or as it came. It reads
 //! no configuration of the server, and no file but the one that holds a token's own value and the one of authorities.
@@ -9,6 +10,7 @@ mod api_tokens;
 mod audit;
 mod error;
 mod gateways;
+mod logs;
 mod table;
 mod tokens;
 
@@ -22,6 +24,7 @@ use audit::AuditCommand;
 use clap::{Args, Subcommand};
 use error::{ClientError, Failure};
 use gateways::GatewaysCommand;
+use logs::LogsCommand;
 use serde_json::Value;
 use std::fmt;
 use std::path::PathBuf;
@@ -62,6 +65,13 @@ pub enum Command {
     Audit {
         #[command(flatten)]
         command: AuditCommand,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Read the account's log: search, follow, export
+    Logs {
+        #[command(flatten)]
+        command: LogsCommand,
         #[command(flatten)]
         connection: Connection,
     },
@@ -118,15 +128,19 @@ impl Shown {
     }
 }
 
-/// Carries out a command and returns what to print.
+/// Carries out a command and returns what to print, which is nothing if it is printed already.
 pub async fn run(command: Command) -> Result<String, Failure> {
     let (Command::Token { connection, .. }
     | Command::Account { connection, .. }
     | Command::ApiToken { connection, .. }
     | Command::Gateways { connection, .. }
-    | Command::Audit { connection, .. }) = &command;
+    | Command::Audit { connection, .. }
+    | Command::Logs { connection, .. }) = &command;
     let json = connection.json;
     let failed = |error| Failure { error, json };
+    if let Command::Logs { command, connection } = command {
+        return logs::run(&connection, command).await.map(|()| String::new()).map_err(failed);
+    }
     let api = Api::new(connection).map_err(failed)?;
     let done = match command {
         Command::Token { action, .. } => tokens::run(&api, action).await,
@@ -134,6 +148,8 @@ pub async fn run(command: Command) -> Result<String, Failure> {
         Command::ApiToken { action, .. } => api_tokens::run(&api, action).await,
         Command::Gateways { command, .. } => gateways::run(&api, command).await,
         Command::Audit { command, .. } => audit::run(&api, command).await,
+        // Done above.
+        Command::Logs { .. } => return Ok(String::new()),
     };
     match done {
         Ok(shown) if json => Ok(format!("{:#}", shown.json)),

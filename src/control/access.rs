@@ -29,7 +29,6 @@ pub(super) struct App(Arc<Parts>);
 pub(super) struct Parts {
     pub store: Store,
     /// None where the control plane cannot read the accounts' logs.
-    #[expect(dead_code, reason = "the routes that ask it come next")]
     pub reader: Option<Reader>,
     /// Of the gateways' credential.
     pub credential: TokenDigest,
@@ -52,12 +51,22 @@ impl App {
         &self.0.metrics
     }
 
+    /// Reads the accounts' logs; every question says what of them may be read.
+    pub(super) fn reader(&self) -> Option<&Reader> {
+        self.0.reader.as_ref()
+    }
+
     pub(super) fn tasks(&self) -> &Tasks {
         &self.0.tasks
     }
 
     pub(super) fn failed_sign_ins(&self) -> &FailedSignIns {
         &self.0.failed_sign_ins
+    }
+
+    /// By the clock of the store, which everything that expires goes by.
+    pub(super) fn unix_ms(&self) -> u64 {
+        self.0.store.unix_ms()
     }
 
     pub(super) fn body_bytes_max(&self) -> usize {

@@ -3,9 +3,10 @@
 //! What the client is told and what went wrong inside are apart: a fault's cause goes to the log, under the request's
 //! id, and the client gets the id.
 
+use crate::logs::read::ReadError;
 use crate::store::StoreError;
 use crate::store::rules::Refusal;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ pub(super) enum Area {
     Filters,
     Accounts,
     Gateways,
+    Logs,
     Request,
 }
 
@@ -33,6 +35,7 @@ impl Area {
             Self::Filters => "Filters",
             Self::Accounts => "Accounts",
             Self::Gateways => "Gateways",
+            Self::Logs => "Logs",
             Self::Request => "Request",
         }
     }
@@ -45,6 +48,7 @@ impl Area {
             Self::Filters => "There is no such filter",
             Self::Accounts => "There is no such account",
             Self::Gateways => "There is no such gateway",
+            Self::Logs => "There are no such logs",
             Self::Request => "Not found",
         }
     }
@@ -72,6 +76,23 @@ pub(super) enum ApiError {
     /// The answer was not ready in time.
     Busy,
     Refused(Area, Refusal),
+    /// A query that is none.
+    Query {
+        /// The first is 1.
+        column: usize,
+        message: String,
+    },
+    #[expect(dead_code, reason = "POST /v1/search comes next")]
+    /// A part of a question that is known elsewhere and not here; its path, as in `aggs.a.avg`.
+    Unsupported {
+        path: String,
+        message: String,
+    },
+    /// There is no room for more of these now.
+    TooMany(&'static str),
+    /// Nobody appends to logs that this control plane could read.
+    NoLogsHere,
+    LogsFault(ReadError),
     Fault(StoreError),
     /// The handler ended without an answer, which is a mistake of this program; the panic is in its standard error.
     Crashed,
@@ -119,6 +140,7 @@ impl ApiError {
     pub(super) fn fault(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Fault(fault) => Some(fault),
+            Self::LogsFault(fault) => Some(fault),
             Self::Random(fault) => Some(fault),
             _ => None,
         }
@@ -194,11 +216,26 @@ impl ApiError {
                 parameters: parameters_of(*refusal),
                 ..told(StatusCode::BAD_REQUEST, *area, code_of(*refusal), &refusal.to_string())
             },
+            Self::Query { column, message } => Told {
+                parameters: json!({ "column": column }),
+                ..told(StatusCode::BAD_REQUEST, Area::Logs, "QUERY", &format!("Column {column}: {message}"))
+            },
+            Self::Unsupported { path, message } => Told {
+                parameters: json!({ "path": path }),
+                ..told(StatusCode::BAD_REQUEST, Area::Logs, "UNSUPPORTED", &format!("{path}: {message}"))
+            },
+            Self::TooMany(what) => told(StatusCode::TOO_MANY_REQUESTS, Area::Logs, "TOO_MANY", what),
+            Self::NoLogsHere => told(StatusCode::NOT_FOUND, Area::Logs, "NOT_HERE", NOT_HERE),
             Self::Fault(fault) => told_of(fault),
-            Self::Random(_) | Self::Crashed => told_of_mistake(),
+            Self::LogsFault(_) | Self::Random(_) | Self::Crashed => told_of_mistake(),
         }
     }
 }
+
+const NOT_HERE: &str = "This control plane has no logs: ask the one that runs together with the gateway";
+
+/// When to try again, in seconds, where there is no room now.
+const RETRY_AFTER: &str = "1";
 
 fn told(status: StatusCode, area: Area, code: &'static str, message: &str) -> Told {
     Told { status, area, code, message: message.to_owned(), parameters: json!({}) }
@@ -285,6 +322,9 @@ impl From<getrandom::Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.told().status.into_response();
+        if matches!(self, Self::TooMany(_)) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
         response.extensions_mut().insert(Arc::new(self));
         response
     }

@@ -148,8 +148,10 @@ async fn read(mut body: Body, bytes_max: usize) -> (Arrived, bool) {
 
 fn with_body(response: Response, failure: &ApiError, id: RequestId) -> Response {
     let mut told = (response.status(), Json(failure.body(&id.0.to_string()))).into_response();
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        told.headers_mut().insert(header::ALLOW, allow.clone());
+    for name in [header::ALLOW, header::RETRY_AFTER] {
+        if let Some(value) = response.headers().get(&name) {
+            told.headers_mut().insert(name, value.clone());
+        }
     }
     told
 }

@@ -17,6 +17,7 @@ mod filters;
 pub mod first_start;
 mod gateways;
 mod input;
+mod logs;
 mod openapi;
 pub mod operator;
 pub mod origin;
@@ -132,6 +133,11 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(gateways::forget))
         .routes(routes!(directory::stream))
         .routes(routes!(report::take))
+        .routes(routes!(logs::found::search))
+        .routes(routes!(logs::found::histogram))
+        .routes(routes!(logs::found::fields))
+        .routes(routes!(logs::tail::tail))
+        .routes(routes!(logs::export::export))
         .routes(routes!(openapi::document))
 }
 

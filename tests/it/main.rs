@@ -16,6 +16,7 @@ mod load;
 mod planes;
 mod program;
 mod protocols;
+mod reading;
 mod reload;
 mod replicas;
 mod tidy;

@@ -26,7 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("serve", &["shutdown", "tls"]),
     ("ops", &["metrics", "shutdown", "serve"]),
-    ("client", &["domain", "tls"]),
+    ("client", &["domain", "clock", "tls"]),
     ("load", &["domain", "shutdown", "clock"]),
 ];
 
@@ -55,6 +55,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/logs/",
             "src/load/",
             "src/control/directory.rs",
+            "src/control/logs/export.rs",
             "src/sync/source.rs",
         ],
     ),

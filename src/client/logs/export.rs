@@ -1,0 +1,132 @@
+//! `shipgate logs export`: all that matches, to a file that has its name only once it is whole.
+
+use super::{Api, ClientError, Which, path};
+use crate::clock::monotonic;
+use clap::{Args, ValueEnum};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// How long nothing may arrive.
+const SILENCE: Duration = Duration::from_secs(120);
+const PROGRESS: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Args)]
+pub(super) struct ExportCommand {
+    #[command(flatten)]
+    pub which: Which,
+    /// Where to write; `-` is standard output
+    #[arg(long, short = 'o', value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// The form of the file; without it, compressed if the file's name ends so
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    #[value(name = "ndjson")]
+    Plain,
+    #[value(name = "ndjson.zst")]
+    Zstd,
+}
+
+impl ExportCommand {
+    fn format(&self) -> &'static str {
+        let is_zst = self.output.extension().is_some_and(|ending| ending == "zst");
+        match self.format {
+            Some(Format::Zstd) => "ndjson.zst",
+            None if is_zst => "ndjson.zst",
+            Some(Format::Plain) | None => "ndjson",
+        }
+    }
+}
+
+pub(super) async fn run(api: &Api, command: &ExportCommand) -> Result<(), ClientError> {
+    let mut parameters = command.which.parameters();
+    parameters.push(("format", command.format().to_owned()));
+    let body = api.open(&path("/v1/logs/export", &parameters)).await?;
+    if command.output.as_os_str() == "-" {
+        let mut out = io::stdout().lock();
+        copy(api, body, &mut out).await?;
+        return out.flush().map_err(ClientError::Output);
+    }
+    let mut unfinished = command.output.clone().into_os_string();
+    unfinished.push(".part");
+    let unfinished = PathBuf::from(unfinished);
+    let written = write(api, body, &unfinished).await;
+    match written.and_then(|()| std::fs::rename(&unfinished, &command.output).map_err(ClientError::Output)) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            // It may not even have been made.
+            let _ = std::fs::remove_file(&unfinished);
+            Err(error)
+        }
+    }
+}
+
+async fn write(api: &Api, body: Incoming, path: &Path) -> Result<(), ClientError> {
+    let mut file = File::create(path).map_err(ClientError::Output)?;
+    copy(api, body, &mut file).await?;
+    file.sync_all().map_err(ClientError::Output)
+}
+
+async fn copy(api: &Api, mut body: Incoming, out: &mut impl Write) -> Result<(), ClientError> {
+    let mut progress = Progress::new();
+    loop {
+        match timeout(SILENCE, body.frame()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => {
+                let Ok(data) = frame.into_data() else { continue };
+                out.write_all(&data).map_err(ClientError::Output)?;
+                progress.add(data.len());
+            }
+            Ok(Some(Err(_))) | Err(_) => {
+                progress.end();
+                return Err(api.broke_off());
+            }
+        }
+    }
+    progress.end();
+    Ok(())
+}
+
+/// How much has arrived, on standard error where that is a terminal.
+struct Progress {
+    begun: Instant,
+    shown: Instant,
+    bytes: usize,
+    is_shown: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let now = monotonic();
+        Self { begun: now, shown: now, bytes: 0, is_shown: io::stderr().is_terminal() }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.is_shown && self.shown.elapsed() >= PROGRESS {
+            self.shown = monotonic();
+            self.show();
+        }
+    }
+
+    fn show(&self) {
+        let megabytes = self.bytes as f64 / 1e6;
+        let rate = megabytes / self.begun.elapsed().as_secs_f64().max(0.001);
+        eprint!("\r{megabytes:.1} MB, {rate:.1} MB/s \u{1b}[K");
+    }
+
+    fn end(&self) {
+        if self.is_shown {
+            self.show();
+            eprintln!();
+        }
+    }
+}

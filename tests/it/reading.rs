@@ -1,0 +1,318 @@
+//! Reading what was shipped: the calls and the command line, over real sockets.
+
+use crate::harness::http::Request;
+use crate::harness::{API_TOKEN, Gate, PATIENCE, eventually, shipgate, stored};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Output, Stdio};
+
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// Ships lines as they are, and waits until they can be read.
+fn ship(gate: &Gate, lines: &[String]) {
+    let shipper = gate.shipper();
+    let before = total(gate, "");
+    let answer = shipper.request().body(lines.join("\n")).send(shipper.ingest);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    eventually("what was shipped can be read", || {
+        (total(gate, "") == before + lines.len() as u64).then_some(())
+    });
+}
+
+fn total(gate: &Gate, query: &str) -> u64 {
+    get(gate, &format!("/v1/logs/histogram?interval=1d&query={}", encoded(query)))["total"].as_u64().unwrap()
+}
+
+fn get(gate: &Gate, path: &str) -> Value {
+    let answer = gate.admin().get(path);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+/// Ten logs, a minute apart, of three levels.
+fn ten() -> Vec<String> {
+    let line = |n: usize| {
+        let level = ["info", "warn", "error"][n % 3];
+        json!({
+            "@timestamp": format!("2026-01-31T12:{n:02}:00.000Z"), "level": level, "n": n, "message": format!("log number {n}"),
+            "http": {"path": format!("/p/{}", n % 2)}, "tags": ["a", format!("t{n}")],
+            "type": "t",
+        })
+        .to_string()
+    };
+    (0..10).map(line).collect()
+}
+
+fn numbers(answer: &Value) -> Vec<u64> {
+    answer["logs"].as_array().unwrap().iter().map(|log| log["log"]["n"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn what_was_shipped_is_found_newest_first() {
+    let gate = Gate::start();
+    ship(&gate, &ten());
+    let all = get(&gate, "/v1/logs");
+    assert_eq!(numbers(&all), [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    assert!(
+        all["cursor"].is_null() && all["partial"] == false && all["scannedBytes"].as_u64() > Some(0),
+        "{all}"
+    );
+    assert_eq!(all["logs"][9]["time"], 1_769_860_800_000_u64);
+    for (asked, expect) in [
+        ("query=level:error", &[8, 5, 2][..]),
+        ("query=n:%3E=7", &[9, 8, 7]),
+        ("query=tags:t4", &[4]),
+        ("query=http.path:%22/p/1%22+NOT+level:(info+OR+warn)", &[5]),
+        ("query=NUMB*+-n:[2+TO+9]", &[1, 0]),
+        ("from=2026-01-31T12:08", &[9, 8]),
+        ("from=2026-01-31T12:02:00Z&to=2026-01-31T12:04:00Z", &[3, 2]),
+        ("from=1769860920000&to=1769861040000", &[3, 2]),
+        ("from=now-1h&query=level:nothing", &[]),
+    ] {
+        assert_eq!(numbers(&get(&gate, &format!("/v1/logs?{asked}"))), expect, "{asked}");
+    }
+    let (mut pages, mut cursor) = (vec![], String::new());
+    loop {
+        let page = get(&gate, &format!("/v1/logs?limit=4&cursor={cursor}"));
+        pages.push(numbers(&page));
+        match page["cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(pages, [vec![9, 8, 7, 6], vec![5, 4, 3, 2], vec![1, 0]]);
+}
+
+#[test]
+fn logs_are_counted_over_time_and_by_field() {
+    let gate = Gate::start();
+    ship(&gate, &ten());
+    let asked = "from=2026-01-31T12:00:00Z&to=2026-01-31T12:10:00Z";
+    let histogram = get(&gate, &format!("/v1/logs/histogram?{asked}&interval=5m&query=level:error"));
+    let begin = 1_769_860_800_000_u64;
+    assert_eq!(
+        histogram,
+        json!({"intervalMs": 300_000, "total": 3, "partial": false, "buckets": [
+            {"time": begin, "count": 1}, {"time": begin + 300_000, "count": 2},
+        ]})
+    );
+    let without = get(&gate, &format!("/v1/logs/histogram?{asked}"));
+    assert_eq!(without["intervalMs"], 10_000);
+    assert_eq!(without["buckets"].as_array().unwrap().len(), 60, "empty ones are shown, too");
+    let fields = get(&gate, "/v1/logs/fields?values=2");
+    assert_eq!(fields["total"], 10);
+    let field = |name: &str| {
+        let found = fields["fields"].as_array().unwrap().iter().find(|field| field["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {fields}")).clone()
+    };
+    let values = json!([{"value": "info", "count": 4}, {"value": "error", "count": 3}]);
+    assert_eq!(field("level"), json!({"name": "level", "count": 10, "values": values}));
+    assert_eq!(field("tags")["count"], 10);
+    assert_eq!(field("http.path")["values"][0], json!({"value": "/p/0", "count": 5}));
+}
+
+#[test]
+fn a_mistake_is_told_by_its_name() {
+    let gate = Gate::start();
+    for (path, code, told) in [
+        ("/v1/logs?query=a+AND", "Logs/QUERY", "Column 6: a term is missing here"),
+        ("/v1/logs/tail?query=(a", "Logs/QUERY", "Column 1: this `(` is never closed"),
+        ("/v1/logs?limit=0", "Request/MALFORMED", "limit is a whole number between 1 and 1000"),
+        ("/v1/logs?limit=x", "Request/MALFORMED", "limit is a whole number between 1 and 1000"),
+        ("/v1/logs?cursor=x", "Request/MALFORMED", "cursor is none that was given out"),
+        ("/v1/logs?from=soon", "Request/MALFORMED", "from is no time"),
+        ("/v1/logs?from=now&to=now", "Request/MALFORMED", "from is not before to"),
+        ("/v1/logs?querry=a", "Request/MALFORMED", "Unknown parameter \"querry\": there are query, from, to"),
+        ("/v1/logs/histogram?interval=0", "Request/MALFORMED", "interval is a length"),
+        ("/v1/logs/fields?values=101", "Request/MALFORMED", "values is a whole number between 0 and 100"),
+        ("/v1/logs/export?format=csv", "Request/MALFORMED", "format is ndjson or ndjson.zst"),
+    ] {
+        let answer = gate.admin().get(path);
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        let refusal = answer.json();
+        assert_eq!(refusal["errorCode"], code, "{path}: {refusal}");
+        assert!(refusal["message"].as_str().unwrap().starts_with(told), "{path}: {refusal}");
+    }
+    assert_eq!(gate.admin().get("/v1/logs?query=a+AND").json()["parameters"]["column"], 6);
+    for path in ["/v1/logs", "/v1/logs/histogram", "/v1/logs/fields", "/v1/logs/tail", "/v1/logs/export"] {
+        assert_eq!(Request::get(path).send(gate.api).status, 403, "{path}");
+    }
+}
+
+/// An open tail.
+struct Tail(BufReader<TcpStream>);
+
+impl Tail {
+    fn open(gate: &Gate, query: &str, credential: (&str, &str)) -> Self {
+        let stream = TcpStream::connect(gate.api).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let path = format!("/v1/logs/tail?query={}", encoded(query));
+        let request = Request::get(path).header(credential.0, credential.1);
+        (&stream).write_all(&request.bytes()).unwrap();
+        let mut tail = Self(BufReader::new(stream));
+        assert_eq!(tail.line(), "HTTP/1.1 200 OK");
+        while tail.line() != ": from now on" {}
+        tail
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.0.read_line(&mut line).unwrap() > 0, "the tail is closed");
+        line.trim_end().to_owned()
+    }
+
+    /// The next event.
+    fn next(&mut self) -> (String, Value) {
+        let name = loop {
+            if let Some(name) = self.line().strip_prefix("event: ") {
+                break name.to_owned();
+            }
+        };
+        let data = self.line();
+        (name, serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap())
+    }
+}
+
+fn messages(tail: &mut Tail, count: usize) -> Vec<String> {
+    let message = |(name, log): (String, Value)| {
+        assert_eq!(name, "log");
+        log["message"].as_str().unwrap().to_owned()
+    };
+    (0..count).map(|_| message(tail.next())).collect()
+}
+
+#[test]
+fn a_tail_shows_what_is_acknowledged_and_matches() {
+    let mut gate = Gate::start();
+    let mut all = Tail::open(&gate, "", ("X-API-TOKEN", API_TOKEN));
+    let mut some = Tail::open(&gate, "bee OR \"sea gull\"", ("X-API-TOKEN", API_TOKEN));
+    let shipper = gate.shipper();
+    shipper.ship(&["ant", "bee"]);
+    assert_eq!(messages(&mut all, 2), ["ant", "bee"]);
+    shipper.ship(&["cat", "a sea gull"]);
+    assert_eq!(messages(&mut all, 2), ["cat", "a sea gull"]);
+    assert_eq!(messages(&mut some, 2), ["bee", "a sea gull"]);
+    gate.signal("TERM");
+    for mut tail in [all, some] {
+        assert_eq!(tail.next(), ("end".to_owned(), json!({"reason": "draining"})));
+        let mut rest = String::new();
+        tail.0.read_to_string(&mut rest).unwrap();
+        assert!(!rest.contains("event:"), "{rest}");
+    }
+    gate.wait();
+}
+
+#[test]
+fn an_open_tail_obeys_what_becomes_of_its_token() {
+    let gate = Gate::start();
+    let create = |path: &str, body: Value| {
+        let answer = gate.admin().call("POST", path, Some(body));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let filter = |value: &str| {
+        create("/v1/shared-tokens/filters", json!({"field": "message", "value": value}))["id"].clone()
+    };
+    let (ant, bee) = (filter("ant"), filter("bee"));
+    let token = create("/v1/shared-tokens", json!({"tokenName": "shared", "filters": [ant]}));
+    let path = format!("/v1/shared-tokens/{}", token["id"]);
+    let mut tail = Tail::open(&gate, "", ("X-SHARED-TOKEN", token["token"].as_str().unwrap()));
+    let shipper = gate.shipper();
+    shipper.ship(&["ant", "bee"]);
+    assert_eq!(messages(&mut tail, 1), ["ant"]);
+    let changed = gate.admin().call("PUT", &path, Some(json!({"filters": [bee], "filtersOperator": "AND"})));
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    shipper.ship(&["ant", "bee"]);
+    assert_eq!(messages(&mut tail, 1), ["bee"]);
+    assert_eq!(gate.admin().call("DELETE", &path, None).status, 204);
+    assert_eq!(tail.next(), ("end".to_owned(), json!({"reason": "deleted"})));
+    gate.finish();
+}
+
+#[test]
+fn an_export_is_the_log_itself() {
+    let gate = Gate::start();
+    ship(&gate, &ten());
+    let export = |asked: &str| {
+        let answer = gate.admin().get(&format!("/v1/logs/export?{asked}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
+    };
+    let plain = export("");
+    let lines: Vec<_> = plain.text().lines().map(str::to_owned).collect();
+    assert_eq!(lines, stored(&gate.data(), gate.account));
+    assert_eq!(plain.header("content-type"), Some("application/x-ndjson"));
+    let name = plain.header("content-disposition").unwrap();
+    assert!(name.starts_with("attachment; filename=\"logs-20") && name.ends_with("Z.ndjson\""), "{name}");
+    let compressed = export("format=ndjson.zst");
+    assert!(compressed.header("content-disposition").unwrap().ends_with("Z.ndjson.zst\""));
+    assert_eq!(zstd::decode_all(&compressed.body[..]).unwrap(), plain.body);
+    let some = export("query=level:error");
+    assert_eq!(some.text().lines().count(), 3);
+    assert_eq!(export("query=level:nothing&format=ndjson.zst").status, 200);
+}
+
+fn command(gate: &Gate, words: &[&str]) -> Output {
+    let mut command = shipgate();
+    command.env("SHIPGATE_URL", format!("http://{}", gate.api)).env("SHIPGATE_API_TOKEN", API_TOKEN);
+    command.args(words).stdin(Stdio::null()).output().expect("the program")
+}
+
+#[test]
+fn the_command_line_reads_too() {
+    let gate = Gate::start();
+    ship(&gate, &ten());
+    let printed = |words: &[&str]| {
+        let output = command(&gate, words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = printed(&["logs", "search", "level:error", "--from", "2026-01-31T12:03:00Z"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].starts_with("2026-01-31T12:05:00.000Z ERROR log number 5 http="), "{text}");
+    assert!(lines[1].starts_with("2026-01-31T12:08:00.000Z ERROR log number 8 http="), "{text}");
+    let raw = printed(&["logs", "search", "--json", "-q", "-n:>1"]);
+    assert_eq!(raw, ten()[..2].iter().map(|line| format!("{line}\n")).collect::<String>());
+    let coloured = printed(&["logs", "search", "n:0", "--color", "always"]);
+    assert!(coloured.contains("\u{1b}[32mINFO \u{1b}[0m"), "{coloured:?}");
+    let file = gate.folder.path().join("out.ndjson.zst");
+    printed(&["logs", "export", "level:error", "-o", file.to_str().unwrap()]);
+    let exported = zstd::decode_all(std::fs::File::open(&file).unwrap()).unwrap();
+    assert_eq!(String::from_utf8(exported).unwrap(), printed(&["logs", "export", "level:error"]));
+    let refused = command(&gate, &["logs", "search", "a AND"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(told, "shipgate: Column 6: a term is missing here\n  a AND\n       ^\n");
+    let help = printed(&["logs", "--help"]);
+    assert!(help.contains("level:(error OR fatal)"), "{help}");
+}
+
+#[test]
+fn the_command_line_follows_more_than_a_page() {
+    let gate = Gate::start();
+    let lines: Vec<_> = (0..2_500).map(|n| format!("{{\"message\":\"m{n}\"}}")).collect();
+    ship(&gate, &lines);
+    let output = command(&gate, &["logs", "search", "-n", "2400", "--json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let messages: Vec<_> = text.lines().map(crate::harness::message).collect();
+    assert_eq!(messages, (100..2_500).map(|n| format!("m{n}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_command_line_tails() {
+    let gate = Gate::start();
+    let mut tail = shipgate();
+    tail.env("SHIPGATE_URL", format!("http://{}", gate.api)).env("SHIPGATE_API_TOKEN", API_TOKEN);
+    let mut tail = tail.args(["logs", "tail", "bee", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    eventually("the tail is open", || (gate.metric("shipgate_search_tails") >= 1.0).then_some(()));
+    gate.shipper().ship(&["ant", "bee"]);
+    let mut line = String::new();
+    BufReader::new(tail.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(crate::harness::message(&line), "bee");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
