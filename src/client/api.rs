@@ -76,6 +76,11 @@ impl Api {
         self.call(Method::DELETE, path, Bytes::new()).await
     }
 
+    /// Where the API is, without a slash at its end.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(super) fn not_shipgate(&self) -> ClientError {
         ClientError::NotShipgate(self.url.clone())
     }
@@ -103,6 +108,9 @@ impl Api {
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Value, ClientError> {
         let request = self.request(method, path, body)?;
         let answer = self.in_time(async { self.whole(self.accepted(request).await?).await }).await?;
+        if answer.is_empty() {
+            return Ok(Value::Null);
+        }
         serde_json::from_slice(&answer).map_err(|_| self.not_shipgate())
     }
 

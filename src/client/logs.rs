@@ -50,6 +50,7 @@ pub struct LogsCommand {
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
+    /// No colours, whatever the terminal can show: what NO_COLOR asks for
     #[arg(long, global = true, env = "NO_COLOR", hide = true)]
     no_color: Option<String>,
 }

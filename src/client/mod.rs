@@ -1,5 +1,5 @@
-//! The command line's side of the REST API: `shipgate token …`, `account …`, `api-token …`, `gateways`,
-//! `audit` and `logs …`.
+//! The command line's side of the REST API: `shipgate token …`, `account …`, `api-token …`, `shared-token …`, `filter …`,
+//! `gateways`, `audit` and `logs …`.
 //!
 //! A thin client: every rule is the server's, and what it answers is shown in words, as a table or as it came. It reads
 //! no configuration of the server, and no file but the one that holds a token's own value and the one of authorities.
@@ -11,6 +11,7 @@ mod audit;
 mod error;
 mod gateways;
 mod logs;
+mod sharing;
 mod table;
 mod tokens;
 
@@ -26,6 +27,7 @@ use error::{ClientError, Failure};
 use gateways::GatewaysCommand;
 use logs::LogsCommand;
 use serde_json::Value;
+use sharing::{FilterAction, SharedTokenAction};
 use std::fmt;
 use std::path::PathBuf;
 use tokens::TokenAction;
@@ -51,6 +53,20 @@ pub enum Command {
     ApiToken {
         #[command(subcommand)]
         action: ApiTokenAction,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Manage shared tokens: read-only access to the account's logs, by a link
+    SharedToken {
+        #[command(subcommand)]
+        action: SharedTokenAction,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Manage filters: what limits shared tokens
+    Filter {
+        #[command(subcommand)]
+        action: FilterAction,
         #[command(flatten)]
         connection: Connection,
     },
@@ -133,6 +149,8 @@ pub async fn run(command: Command) -> Result<String, Failure> {
     let (Command::Token { connection, .. }
     | Command::Account { connection, .. }
     | Command::ApiToken { connection, .. }
+    | Command::SharedToken { connection, .. }
+    | Command::Filter { connection, .. }
     | Command::Gateways { connection, .. }
     | Command::Audit { connection, .. }
     | Command::Logs { connection, .. }) = &command;
@@ -146,6 +164,8 @@ pub async fn run(command: Command) -> Result<String, Failure> {
         Command::Token { action, .. } => tokens::run(&api, action).await,
         Command::Account { action, .. } => accounts::run(&api, *action).await,
         Command::ApiToken { action, .. } => api_tokens::run(&api, action).await,
+        Command::SharedToken { action, .. } => sharing::run(&api, action).await,
+        Command::Filter { action, .. } => sharing::run_filter(&api, action).await,
         Command::Gateways { command, .. } => gateways::run(&api, command).await,
         Command::Audit { command, .. } => audit::run(&api, command).await,
         // Done above.

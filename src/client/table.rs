@@ -1,5 +1,6 @@
 //! Answers as tables: one line a thing, columns apart by spaces, so that eyes and `awk` both read them.
 
+use super::sharing::filter_name;
 use crate::domain::timestamp::rfc3339_millis;
 use comfy_table::{Table, presets};
 use serde_json::Value;
@@ -104,6 +105,40 @@ pub(super) fn created_api_token(answer: &Value) -> String {
     let header = ["ID", "NAME", "API TOKEN"];
     let table = table(&header, answer, |token| ["id", "name", "token"].map(|key| text(&token[key])).to_vec());
     format!("{table}\n{SHOWN_ONCE}")
+}
+
+/// One shared token, or an array of them, each with its link at this address.
+pub(super) fn shared_tokens(answer: &Value, filters: &[Value], url: &str) -> String {
+    let header = ["ID", "NAME", "SHARES", "EXPIRES", "LAST USED", "VIEWS", "LINK"];
+    table(&header, answer, |token| {
+        let instants = ["expirationDate", "lastUsed"].map(|key| instant(&token[key]));
+        let mut row = vec![text(&token["id"]), text(&token["name"]), shares(token, filters)];
+        row.extend(instants);
+        let link = format!("{url}/?embed=true&shareToken={}#/explore", text(&token["token"]));
+        row.extend([text(&token["views"]), link]);
+        row
+    })
+}
+
+/// What a shared token lets be read.
+fn shares(token: &Value, filters: &[Value]) -> String {
+    if token["suspended"] == true {
+        return "nothing (suspended)".to_owned();
+    }
+    let Some(ids) = token["filters"].as_array() else { return "everything".to_owned() };
+    let named = |id: &Value| {
+        let filter = filters.iter().find(|filter| filter["id"] == *id);
+        filter.map_or_else(|| text(id), filter_name)
+    };
+    ids.iter().map(named).collect::<Vec<_>>().join(&format!(" {} ", text(&token["filtersOperator"])))
+}
+
+/// One filter, or an array of them.
+pub(super) fn filters(answer: &Value) -> String {
+    let header = ["ID", "FIELD", "VALUE", "DESCRIPTION"];
+    table(&header, answer, |filter| {
+        ["id", "field", "value", "description"].map(|key| text(&filter[key])).to_vec()
+    })
 }
 
 /// The use of many tokens.

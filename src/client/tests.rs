@@ -323,6 +323,43 @@ async fn api_tokens_are_replaced_from_the_command_line() {
 }
 
 #[tokio::test]
+async fn logs_are_shared_from_the_command_line() {
+    let server = Server::start().await;
+    let filter = server.run(&["filter", "create", "env", "test", "--description", "tests"]).await.unwrap();
+    assert!(filter.starts_with("ID ") && filter.ends_with("1000000  env    test   tests"), "{filter}");
+    server.run(&["filter", "create", "team", "a=b"]).await.unwrap();
+    let line =
+        "shared-token create partner --filter env=test --filter 1000001 --operator or --expires-in 30d";
+    let created = server.run(&line.split(' ').collect::<Vec<_>>()).await.unwrap();
+    let url = server.url.trim_end_matches('/');
+    assert!(created.contains(&format!("{url}/?embed=true&shareToken=")), "{created}");
+    assert!(created.contains("env=test OR team=a=b") && created.contains("#/explore"), "{created}");
+    let list = server.json(&["shared-token", "list"]).await;
+    assert!(created.contains(list[0]["token"].as_str().unwrap()), "{created}");
+    let line = "shared-token set partner --operator and --no-expiry --query-bar no --name friend";
+    let set = server.json(&line.split(' ').collect::<Vec<_>>()).await;
+    let got = ["name", "filtersOperator", "expirationDate", "queryBar"].map(|key| set[key].clone());
+    assert_eq!(got, ["friend".into(), "AND".into(), Value::Null, false.into()]);
+    let deleted = server.run(&["filter", "delete", "env=test"]).await.unwrap();
+    let more = "1000000 \"friend\" lost it, and shares more: what its other filters let through";
+    assert_eq!(deleted, format!("deleted: 1000000 env=test\n{more}"));
+    let deleted = server.run(&["filter", "delete", "1000001"]).await.unwrap();
+    assert!(deleted.ends_with("it shares nothing until its filters are set again"), "{deleted}");
+    let list = server.run(&["shared-token", "list"]).await.unwrap();
+    assert!(list.contains("nothing (suspended)"), "{list}");
+    let set = server.run(&["shared-token", "set", "friend", "--no-filters"]).await.unwrap();
+    assert!(set.contains("everything") && set.ends_with("reads all of the account's logs."), "{set}");
+    let (code, text) = told(server.run(&["shared-token", "set", "friend", "--filter", "env=test"]).await);
+    assert!(code == 1 && text.contains("`shipgate filter list`"), "{text}");
+    let (code, text) = told(server.run(&["shared-token", "set", "friend"]).await);
+    assert!(code == 2 && text.contains("nothing to change"), "{text}");
+    let deleted = server.run(&["shared-token", "delete", "friend"]).await.unwrap();
+    assert_eq!(deleted, "deleted: 1000000 \"friend\"");
+    let (code, text) = told(server.run(&["shared-token", "delete", "friend"]).await);
+    assert!(code == 1 && text.contains("`shipgate shared-token list`"), "{text}");
+}
+
+#[tokio::test]
 async fn errors_are_json_when_json_is_asked_for() {
     let server = Server::start().await;
     let line = async |line: &[&str]| server.run(line).await.unwrap_err().line();

@@ -1,6 +1,6 @@
 //! `shipgate token …`
 
-mod terms;
+pub(super) mod terms;
 
 use super::api::Api;
 use super::gateways::{self, Wait};

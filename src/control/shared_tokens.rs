@@ -6,7 +6,7 @@ use super::access::viewer::{Member, Recipient};
 use super::error::{ApiError, Area, ErrorBody};
 use super::first_start::random_shared_token;
 use super::input::{Body, PathText, nullable};
-use super::terms::{milliseconds, seconds};
+use super::terms::{expires_ms, seconds};
 use crate::domain::account::AccountId;
 use crate::domain::filter::{Access, Filter, FilterId, Operator};
 use crate::shutdown::Tasks;
@@ -99,6 +99,9 @@ pub(super) struct NewSharedToken {
     /// Seconds since the Unix epoch, to come; the token lasts when missing.
     #[serde(default)]
     expiration_date: Option<f64>,
+    /// In place of it: in how many seconds from now it expires.
+    #[serde(default)]
+    expires_in: Option<f64>,
     /// `true` when missing.
     #[serde(default)]
     query_bar: Option<bool>,
@@ -123,6 +126,9 @@ pub(super) struct SharedTokenUpdate {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<f64>)]
     expiration_date: Option<Option<f64>>,
+    /// In place of it: in how many seconds from now it expires.
+    #[serde(default)]
+    expires_in: Option<f64>,
     #[serde(default)]
     query_bar: Option<bool>,
     #[serde(default, rename = "id")]
@@ -195,7 +201,7 @@ pub(super) async fn create(
         name: &new.token_name,
         filters: ids(new.filters.unwrap_or_default()),
         operator: new.filters_operator.map(|asked| asked.0).unwrap_or_default(),
-        expires_ms: new.expiration_date.map(milliseconds),
+        expires_ms: expires_ms(&admin.store, new.expiration_date.map(Some), new.expires_in)?.flatten(),
         query_bar: new.query_bar.unwrap_or(true),
         secret: random_shared_token()?,
     };
@@ -241,7 +247,7 @@ pub(super) async fn update(
         name: update.name.as_deref(),
         filters: update.filters.map(ids),
         operator: update.filters_operator.map(|asked| asked.0),
-        expires_ms: update.expiration_date.map(|date| date.map(milliseconds)),
+        expires_ms: expires_ms(&admin.store, update.expiration_date, update.expires_in)?,
         query_bar: update.query_bar,
     };
     let share = admin.store.update_share(admin.account, id, update, &admin.by).await;

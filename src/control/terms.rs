@@ -100,7 +100,7 @@ pub(super) fn expires_ms(
 ) -> Result<Option<Option<u64>>, ApiError> {
     match (at, from_now) {
         (Some(Some(_)), Some(_)) => {
-            Err(ApiError::Malformed("Give either expiresAt or expiresIn, not both".to_owned()))
+            Err(ApiError::Malformed("Give either an instant or expiresIn, not both".to_owned()))
         }
         (_, Some(from_now)) => Ok(Some(Some(store.unix_ms().saturating_add(milliseconds(from_now))))),
         (at, None) => Ok(at.map(|at| at.map(milliseconds))),

@@ -132,7 +132,7 @@ impl ChangedTerms {
 }
 
 /// A time in whole seconds, such as `90s`, `15m`, `1h`, `30d` or `2w`.
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
+pub(in crate::client) fn seconds(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = match unit {

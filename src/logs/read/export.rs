@@ -36,13 +36,12 @@ impl Export {
         Self { reader, state: Some(state), partial }
     }
 
-    /// What may be read from here on.
+    /// What may be read from here on. Of what was left out for what could be read before, nothing comes back.
     pub fn set_access(&mut self, access: Access) {
-        if let Some(state) = &mut self.state {
-            if state.asked.lookup.sieve.access != access {
-                let sieve = Sieve { access, ..state.asked.lookup.sieve.clone() };
-                state.asked.lookup = Arc::new(Lookup::new(sieve));
-            }
+        if let Some(State { asked, .. }) = &mut self.state
+            && asked.lookup.sieve.access != access
+        {
+            asked.lookup = Arc::new(Lookup::new(Sieve { access, ..asked.lookup.sieve.clone() }));
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) struct Hunt {
 }
 
 enum Text {
-    Exact(Finder<'static>),
+    Exact(Box<Finder<'static>>),
     /// ASCII, lower case; which of its bytes to look for first.
     AnyCase {
         text: Vec<u8>,
@@ -40,7 +40,7 @@ impl Hunt {
     /// `None`: every line may pass.
     pub(super) fn of(need: &Need) -> Option<Self> {
         let Clue::OneOf { exact, any_case, numbers } = clue(need) else { return None };
-        let exact = exact.iter().map(|text| Text::Exact(Finder::new(text).into_owned()));
+        let exact = exact.iter().map(|text| Text::Exact(Box::new(Finder::new(text).into_owned())));
         let any_case = any_case.iter().map(|text| Text::any_case(text));
         Some(Self { texts: exact.chain(any_case).collect(), with_exponents: numbers })
     }
@@ -78,7 +78,7 @@ impl Text {
     fn any_case(text: &str) -> Self {
         let text = text.as_bytes();
         if !text.iter().any(u8::is_ascii_alphabetic) {
-            return Self::Exact(Finder::new(text).into_owned());
+            return Self::Exact(Box::new(Finder::new(text).into_owned()));
         }
         let rank = |byte: &u8| RARE_FIRST.iter().position(|rare| rare == byte).unwrap_or(RARE_FIRST.len());
         let rare_at = (0..text.len()).min_by_key(|at| rank(&text[*at])).unwrap_or(0);
