@@ -3,10 +3,11 @@
 //! `config/default.toml` is both the documentation and the schema: a key that it does not hold is unknown, and a value must
 //! have the type of its default. Values of secret keys never appear in a mistake's text.
 
+mod console;
 pub mod role;
 
 use crate::control::first_start::Bootstrap;
-use crate::control::origin::Origin;
+use crate::control::listener::Listener;
 use crate::domain::account::Durability;
 use crate::domain::plan::Plan;
 use crate::domain::terms::Network;
@@ -155,7 +156,7 @@ impl Read {
         if data_dir.as_os_str().is_empty() {
             self.mistake("data_dir", "must name a folder");
         }
-        let control = self.control(&data_dir, credential);
+        let mut control = self.control(&data_dir, credential);
         let sync = self.sync(&data_dir, &control.credential);
         if let Some(role) = role {
             self.fits(role, &sync);
@@ -166,6 +167,7 @@ impl Read {
             self.mistake("logs.checkpoint_bytes", "must be at most half of journal.bytes_max");
         }
         let gateway = self.gateway();
+        control.listener = self.listener(&gateway);
         let ops = ops::Config { http: self.address("ops.http") };
         let (ingest, api) = (
             role.is_none_or(Role::has_gateway).then_some(&gateway),
@@ -357,6 +359,9 @@ impl Read {
             connections_max: self.number("control.connections_max", 16),
             revisions_max: self.number("control.revisions_max", 1),
             logs_dir: Some(self.text("control.logs_dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            listener: Listener::default(),
+            sessions: self.sessions(),
+            public_url: self.public_url(),
             console_frame_ancestors: self.origins("control.console_frame_ancestors"),
         }
     }
@@ -439,17 +444,6 @@ impl Read {
             self.mistake(key, &format!("must be an address and a port such as 127.0.0.1:8070, not {text:?}"));
             SocketAddr::from(([127, 0, 0, 1], 0))
         })
-    }
-
-    /// Addresses of sites, apart by commas or spaces.
-    fn origins(&mut self, key: &str) -> Vec<Origin> {
-        let text = self.text(key);
-        let texts = text.split([',', ' ']).filter(|text| !text.is_empty());
-        texts
-            .filter_map(|text| {
-                Origin::parse(text).map_err(|error| self.mistake(key, &format!("{text:?} {error}"))).ok()
-            })
-            .collect()
     }
 
     /// Networks apart by commas or spaces.

@@ -6,7 +6,7 @@ mod program;
 use clap::{Parser, Subcommand};
 use shipgate::config::role::Role;
 use shipgate::config::{Config, Mistakes};
-use shipgate::control::operator::{reset_api_token, set_plan};
+use shipgate::control::operator::{reset_api_token, set_plan, setup_token};
 use shipgate::domain::plan::Plan;
 use shipgate::domain::token::GatewayCredential;
 use shipgate::telemetry::chain;
@@ -64,6 +64,9 @@ enum Command {
         #[arg(default_value = "admin")]
         name: String,
     },
+    /// Make a link by which somebody becomes an admin in the console, once, within a day: the first one, or one who is locked out. Run it
+    /// on the server's machine, with its configuration; the server may be running.
+    SetupLink,
     /// Set the plan of the main account and its sub-accounts. Run it on the server's machine, with its configuration.
     SetPlan {
         /// community (one enabled shipping token an account), pro or enterprise (fifteen).
@@ -149,6 +152,12 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let token =
                 program::with_store(&config()?, async |store| Ok(reset_api_token(store, &name).await?))?;
             println!("{}", token.expose());
+        }
+        Some(Command::SetupLink) => {
+            let config = config()?;
+            let token = program::with_store(&config, async |store| Ok(setup_token(store).await?))?;
+            let console = greeting::console(config.control.public_url.as_ref(), config.control.http);
+            say(&greeting::setup_link(&console, &token))?;
         }
         Some(Command::SetPlan { plan }) => {
             let before = program::with_store(&config()?, async |store| Ok(set_plan(store, plan).await?))?;

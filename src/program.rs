@@ -182,6 +182,11 @@ impl Program {
         let tails = Tails::default();
         let control = if role.has_control() {
             let own = role.has_gateway().then(|| tails.clone());
+            if let Some(ingest) = &ingest {
+                let bound = ingest.addresses();
+                config.control.listener.http_port = Some(bound.http.port());
+                config.control.listener.https_port = bound.https.map(|https| https.port());
+            }
             let control = ControlPlane::start(&config, own, &around).await?;
             if role == Role::AllInOne {
                 let own = format!("http://{}", reachable(control.addresses.http));
@@ -260,8 +265,11 @@ impl Signals {
 
 /// Says where everything is and, at the first start, what was made. If nobody can read it, the tokens go into a file.
 fn announce(first_start: Option<&FirstStart>, config: &Config, addresses: Addresses) -> anyhow::Result<()> {
-    let greeting = first_start.map(|first_start| greeting::first(first_start, &config.bootstrap, addresses));
-    let text = greeting.clone().unwrap_or_default() + &greeting::every(addresses, &config.data_dir);
+    let public_url = config.control.public_url.as_ref();
+    let greeting =
+        first_start.map(|first_start| greeting::first(first_start, &config.bootstrap, addresses, public_url));
+    let text =
+        greeting.clone().unwrap_or_default() + &greeting::every(addresses, public_url, &config.data_dir);
     let said = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
     if let (Err(_), Some(greeting)) = (said, greeting) {
         let path = config.data_dir.join("first-start.txt");

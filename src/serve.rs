@@ -32,6 +32,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
+/// Said of a request that came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls;
+
 /// A port, and what it is served with if that is TLS.
 pub struct Port(pub TcpListener, pub Option<tls::Current>);
 
@@ -60,12 +64,14 @@ async fn accept(Port(listener, tls): &Port, router: &Router, room: &Arc<Semaphor
                 let _ = stream.set_nodelay(true);
                 let (peer, router, staying) = (Peer(peer), router.clone(), tasks.clone());
                 match tls {
-                    None => tasks.spawn(converse(stream, peer, router, staying, place)),
+                    None => tasks.spawn(converse(stream, (peer, None), router, staying, place)),
                     Some(tls) => {
                         let handshake = TlsAcceptor::from(Arc::clone(&tls.borrow())).accept(stream);
                         tasks.spawn(async move {
                             match timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                                Ok(Ok(stream)) => converse(stream, peer, router, staying, place).await,
+                                Ok(Ok(stream)) => {
+                                    converse(stream, (peer, Some(OverTls)), router, staying, place).await;
+                                }
                                 _ => tracing::debug!(peer = %peer.0, "a TLS handshake did not complete"),
                             }
                         });
@@ -81,13 +87,19 @@ async fn accept(Port(listener, tls): &Port, router: &Router, room: &Arc<Semaphor
 }
 
 /// One connection, from its first request to its last.
-async fn converse<S>(stream: S, peer: Peer, router: Router, tasks: Tasks, _place: OwnedSemaphorePermit)
-where
+async fn converse<S>(
+    stream: S,
+    (peer, tls): (Peer, Option<OverTls>),
+    router: Router,
+    tasks: Tasks,
+    _place: OwnedSemaphorePermit,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let inner = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer);
+        tls.map(|tls| request.extensions_mut().insert(tls));
         inner.call(request)
     });
     let connection = http1::Builder::new()

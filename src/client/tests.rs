@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::database::Location;
+use crate::store::sessions::SessionLimits;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,6 +50,9 @@ impl Server {
             connections_max: 10,
             revisions_max: 100,
             logs_dir: None,
+            sessions: SessionLimits { idle_ms: 43_200_000, age_ms_max: 604_800_000 },
+            listener: crate::control::listener::Listener::default(),
+            public_url: None,
             console_frame_ancestors: vec![],
         };
         let store = open_store(&config, Clock::system()).await.unwrap();

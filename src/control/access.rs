@@ -1,23 +1,28 @@
-//! Who is asking. [`Admin`], [`MainAdmin`], [`Gateway`] and those in [`viewer`] are made from a request's credentials and from
+//! Who is asking. [`Admin`], [`MainAdmin`], [`Gateway`] and those in [`member`] and [`viewer`] are made from a request's credentials and from
 //! nothing else, and they alone lead to the store: a route that forgets to ask has nothing to answer with.
 
 pub(super) mod viewer;
 
+pub(super) mod member;
+
+use super::attempts::Attempts;
 use super::error::{ApiError, Area};
-use super::exchange::RequestId;
-use super::sign_ins::{FailedSignIns, SignedIn};
+use super::listener::Listener;
+use super::passwords::Passwords;
+use super::sign_ins::FailedSignIns;
 use crate::domain::account::AccountId;
 use crate::domain::token::TokenDigest;
 use crate::logs::read::Reader;
 use crate::metrics::Metrics;
-use crate::serve::Peer;
 use crate::shutdown::Tasks;
 use crate::store::api_tokens::ApiTokenId;
+use crate::store::sessions::SessionLimits;
 use crate::store::{By, Store};
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request;
 use hyper::body::Bytes;
+use member::{Member, Sessions, Way};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -35,6 +40,10 @@ pub(super) struct Parts {
     pub metrics: Arc<Metrics>,
     pub tasks: Tasks,
     pub failed_sign_ins: FailedSignIns,
+    pub attempts: Attempts,
+    pub passwords: Passwords,
+    pub sessions: Sessions,
+    pub listener: Listener,
     /// How many snapshots of the directory may be read at the same time.
     pub snapshots: Arc<Semaphore>,
     pub body_bytes_max: usize,
@@ -54,6 +63,11 @@ impl App {
     /// Reads the accounts' logs; every question says what of them may be read.
     pub(super) fn reader(&self) -> Option<&Reader> {
         self.0.reader.as_ref()
+    }
+
+    /// Not for handlers: for those who are made of credentials, to hand on.
+    fn tools(&self) -> Tools {
+        Tools { store: self.0.store.clone(), app: self.clone() }
     }
 
     pub(super) fn tasks(&self) -> &Tasks {
@@ -82,12 +96,39 @@ impl App {
     }
 }
 
-/// An admin of `account`, by its API token.
+/// What signing in takes.
+pub(super) struct Tools {
+    pub store: Store,
+    app: App,
+}
+
+impl Tools {
+    pub(super) fn attempts(&self) -> &Attempts {
+        &self.app.0.attempts
+    }
+
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.app.0.passwords
+    }
+
+    pub(super) fn session_limits(&self) -> SessionLimits {
+        self.app.0.sessions.limits
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.app.0.tasks
+    }
+}
+
+/// An admin of `account`: whoever holds an API token of it, or a signed-in user of that role.
 pub(super) struct Admin {
     pub account: AccountId,
-    /// The API token in use.
-    pub token: ApiTokenId,
+    /// The API token in use, if it is one.
+    pub token: Option<ApiTokenId>,
     pub by: By,
+    pub way: Way,
+    /// Where the account's shippers post.
+    pub listener: Listener,
     pub store: Store,
     main: bool,
 }
@@ -122,33 +163,13 @@ impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
-        let digest = api_token(parts).ok_or(ApiError::Forbidden)?;
-        let known = app.0.store.authenticate(&digest).await.map_err(ApiError::Fault)?;
-        let identity = known.ok_or(ApiError::Forbidden)?;
-        let actor = format!("api-token:{}", identity.token_name);
-        if let Some(signed_in) = parts.extensions.get::<SignedIn>() {
-            signed_in.set(identity.account, &actor);
+        let member = Member::from_request_parts(parts, app).await?;
+        if !member.admin {
+            return Err(ApiError::Forbidden);
         }
-        Ok(Self {
-            account: identity.account,
-            token: identity.token,
-            main: identity.main,
-            by: By {
-                actor,
-                account: Some(identity.account),
-                source: parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_string()),
-                request_id: parts.extensions.get::<RequestId>().map(|id| id.0.to_string()),
-                awaited: None,
-            },
-            store: app.0.store.clone(),
-        })
+        let Member { account, main, token, by, way, store, .. } = member;
+        Ok(Self { account, token, by, way, listener: app.0.listener.clone(), store, main })
     }
-}
-
-/// What was sent as an API token.
-fn api_token(parts: &request::Parts) -> Option<TokenDigest> {
-    let secret = parts.headers.get("x-api-token")?.to_str().ok()?;
-    Some(TokenDigest::of(secret.trim()))
 }
 
 impl FromRequestParts<App> for MainAdmin {

@@ -123,6 +123,16 @@ pub(super) struct Settings {
     #[serde(flatten)]
     account: AccountObject,
     default_token: TokenObject,
+    listener: ListenerObject,
+}
+
+/// Where the account's shippers post.
+#[derive(Serialize, ToSchema)]
+struct ListenerObject {
+    /// In plain HTTP, such as `http://logs.example.com:8070`; `null` where it is only served over TLS.
+    http: Option<String>,
+    /// Over TLS; `null` where it is not served so.
+    https: Option<String>,
 }
 
 /// Show the account's settings, among them its default log shipping token.
@@ -130,7 +140,7 @@ pub(super) struct Settings {
     operation_id = "showSettings",
     get, path = "/v1/account-management/settings", tag = "accounts", security(("apiToken" = [])),
     responses(
-        (status = 200, description = "The account and its default token", body = Settings),
+        (status = 200, description = "The account, its default token, and where its shippers post", body = Settings),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
 )]
@@ -138,7 +148,9 @@ pub(super) async fn settings(admin: Admin) -> Result<Json<Settings>, ApiError> {
     let account = admin.store.account(admin.account).await.map_err(ApiError::of(Area::Accounts))?;
     let default_token =
         admin.store.default_token(admin.account).await.map_err(ApiError::of(Area::Accounts))?;
-    Ok(Json(Settings { account: account.into(), default_token: default_token.into() }))
+    let [http, https] = admin.listener.seen_from(admin.way.origin.as_ref());
+    let listener = ListenerObject { http, https };
+    Ok(Json(Settings { account: account.into(), default_token: default_token.into(), listener }))
 }
 
 /// Fields that are not here are passed over: published clients send many.

@@ -25,12 +25,12 @@ pub(super) struct ApiTokenObject {
 }
 
 impl ApiTokenObject {
-    fn new(token: IssuedApiToken, in_use: ApiTokenId) -> Self {
+    fn new(token: IssuedApiToken, in_use: Option<ApiTokenId>) -> Self {
         Self {
             id: token.id.0,
             name: token.name,
             created_at: seconds(token.created_ms),
-            in_use: token.id == in_use,
+            in_use: Some(token.id) == in_use,
         }
     }
 }

@@ -6,7 +6,8 @@
 use crate::logs::read::ReadError;
 use crate::store::StoreError;
 use crate::store::rules::Refusal;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ pub(super) enum Area {
     ApiTokens,
     SharedTokens,
     Filters,
+    Sessions,
     Accounts,
     Gateways,
     Logs,
@@ -33,6 +35,7 @@ impl Area {
             Self::ApiTokens => "ApiTokens",
             Self::SharedTokens => "SharedTokens",
             Self::Filters => "Filters",
+            Self::Sessions => "Sessions",
             Self::Accounts => "Accounts",
             Self::Gateways => "Gateways",
             Self::Logs => "Logs",
@@ -46,6 +49,7 @@ impl Area {
             Self::ApiTokens => "There is no such API token",
             Self::SharedTokens => "There is no such shared token",
             Self::Filters => "There is no such filter",
+            Self::Sessions => "There is no such session",
             Self::Accounts => "There is no such account",
             Self::Gateways => "There is no such gateway",
             Self::Logs => "There are no such logs",
@@ -61,6 +65,18 @@ pub(super) enum ApiError {
     Forbidden,
     /// A shared token that is unknown, deleted or expired: one answer for all of them.
     NotShared,
+    /// A session is needed, and there is none, or not any more. `setup_needed`: whether anybody could sign in at all, where it was asked.
+    NotSignedIn {
+        setup_needed: Option<bool>,
+    },
+    /// Or the wrong e-mail address, or a user who may not sign in: one answer for all.
+    WrongPassword,
+    /// Sent with a session's cookie, but not by the console's own page.
+    CrossSite,
+    /// Too many attempts to sign in.
+    Slowed {
+        retry_after_s: u64,
+    },
     NotFound(Area),
     /// As [`Self::NotFound`], where the contract has a text and 400 for it.
     Unknown(Area, String),
@@ -180,6 +196,9 @@ impl ApiError {
                 "This shared token is not valid, or not any more",
             ),
             Self::Unknown(area, which) => told(StatusCode::BAD_REQUEST, *area, "NOT_FOUND", which),
+            Self::NotSignedIn { .. } | Self::WrongPassword | Self::CrossSite | Self::Slowed { .. } => {
+                self.told_to_people()
+            }
             Self::NotFound(area) => told(StatusCode::NOT_FOUND, *area, "NOT_FOUND", area.nothing_found()),
             Self::NoSuchPath => {
                 told(StatusCode::NOT_FOUND, Area::Request, "NO_SUCH_PATH", "There is no such path")
@@ -230,12 +249,50 @@ impl ApiError {
             Self::LogsFault(_) | Self::Random(_) | Self::Crashed => told_of_mistake(),
         }
     }
+
+    /// Of signing in, and of what a session may do.
+    fn told_to_people(&self) -> Told {
+        match self {
+            Self::NotSignedIn { setup_needed } => Told {
+                parameters: setup_needed.map_or(json!({}), |needed| json!({ "setupNeeded": needed })),
+                ..told(
+                    StatusCode::UNAUTHORIZED,
+                    Area::Sessions,
+                    "NOT_SIGNED_IN",
+                    "Nobody is signed in, or not any more",
+                )
+            },
+            Self::WrongPassword => told(
+                StatusCode::FORBIDDEN,
+                Area::Sessions,
+                "WRONG_PASSWORD",
+                "The e-mail address or the password is wrong",
+            ),
+            Self::CrossSite => told(
+                StatusCode::FORBIDDEN,
+                Area::Request,
+                "CROSS_SITE",
+                "With a session's cookie, a change needs the header X-Requested-With: shipgate, and no Origin but this host's",
+            ),
+            Self::Slowed { retry_after_s } => Told {
+                parameters: json!({ "retryAfterSeconds": retry_after_s }),
+                ..told(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    Area::Sessions,
+                    "SLOWED",
+                    &format!("Too many attempts to sign in: try again in {retry_after_s} s"),
+                )
+            },
+            // The others are told by who asked.
+            _ => told_of_mistake(),
+        }
+    }
 }
 
 const NOT_HERE: &str = "This control plane has no logs: ask the one that runs together with the gateway";
 
-/// When to try again, in seconds, where there is no room now.
-const RETRY_AFTER: &str = "1";
+/// When to try again where there is no room now.
+const TOO_MANY_RETRY_S: u64 = 1;
 
 fn told(status: StatusCode, area: Area, code: &'static str, message: &str) -> Told {
     Told { status, area, code, message: message.to_owned(), parameters: json!({}) }
@@ -299,6 +356,13 @@ fn code_of(refusal: Refusal) -> &'static str {
         Refusal::FilterValue => "VALUE",
         Refusal::FilterDescription => "DESCRIPTION",
         Refusal::LastApiToken => "LAST_API_TOKEN",
+        Refusal::EmailMalformed => "EMAIL",
+        Refusal::EmailTaken => "EMAIL_TAKEN",
+        Refusal::UsersMax => "USERS_MAX",
+        Refusal::PasswordLength | Refusal::PasswordIsEmail => "PASSWORD",
+        Refusal::PasswordChanged => "PASSWORD_CHANGED",
+        Refusal::LastAdmin => "LAST_ADMIN",
+        Refusal::LinkOver => "LINK_OVER",
         Refusal::RetentionDays => "RETENTION_DAYS",
         Refusal::Bytes => "BYTES",
     }
@@ -322,8 +386,13 @@ impl From<getrandom::Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.told().status.into_response();
-        if matches!(self, Self::TooMany(_)) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        let retry_after_s = match self {
+            Self::TooMany(_) => Some(TOO_MANY_RETRY_S),
+            Self::Slowed { retry_after_s } => Some(retry_after_s),
+            _ => None,
+        };
+        if let Some(seconds) = retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(Arc::new(self));
         response

@@ -96,8 +96,11 @@ pub(super) async fn exchange(State(app): State<App>, request: Request, next: Nex
     let control = &app.metrics().control;
     control.requests.with_label_values(&[route.as_str(), response.status().as_str()]).inc();
     control.request_seconds.with_label_values(&[route.as_str()]).observe(seconds);
-    let stranger = matches!(failure.as_deref(), Some(ApiError::Forbidden | ApiError::NotShared))
-        && signed_in.account().is_none();
+    let refused = matches!(
+        failure.as_deref(),
+        Some(ApiError::Forbidden | ApiError::NotShared | ApiError::WrongPassword)
+    );
+    let stranger = refused && signed_in.account().is_none();
     if stranger {
         app.failed_sign_ins().add(source, &route, app.metrics());
     }

@@ -1,7 +1,7 @@
 //! The calls about filters, in the account of the one who asks: members see them, admins make and delete them.
 
 use super::access::Admin;
-use super::access::viewer::Member;
+use super::access::member::Member;
 use super::error::{ApiError, Area, ErrorBody};
 use super::input::{Body, PathText};
 use super::shared_tokens::unknown_id;
@@ -49,7 +49,7 @@ pub(super) struct NewFilter {
 /// List filters.
 #[utoipa::path(
     operation_id = "listFilters",
-    get, path = "/v1/shared-tokens/filters", tag = "shared tokens", security(("apiToken" = [])),
+    get, path = "/v1/shared-tokens/filters", tag = "shared tokens", security(("apiToken" = []), ("session" = [])),
     responses(
         (status = 200, description = "Oldest first", body = Vec<FilterObject>),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
@@ -81,7 +81,7 @@ pub(super) async fn create(admin: Admin, Body(new): Body<NewFilter>) -> Result<J
 /// Show a filter.
 #[utoipa::path(
     operation_id = "showFilter",
-    get, path = "/v1/shared-tokens/filters/{id}", tag = "shared tokens", security(("apiToken" = [])),
+    get, path = "/v1/shared-tokens/filters/{id}", tag = "shared tokens", security(("apiToken" = []), ("session" = [])),
     params(("id" = i32, Path, description = "The filter's id")),
     responses(
         (status = 200, description = "It", body = FilterObject),

@@ -2,7 +2,7 @@
 
 use crate::domain::account::{AccountId, Retention};
 use crate::domain::plan::Plan;
-use crate::domain::token::{ApiToken, SharedToken, ShippingToken};
+use crate::domain::token::{ApiToken, LinkToken, SessionToken, SharedToken, ShippingToken};
 use crate::store::accounts::{AccountSettings, FirstSecrets};
 use crate::store::{By, Store, StoreError};
 
@@ -26,6 +26,8 @@ pub struct FirstStart {
     pub account: AccountId,
     pub shipping_token: ShippingToken,
     pub api_token: ApiToken,
+    /// Of the link that makes the first user.
+    pub setup_token: LinkToken,
 }
 
 /// Why there is no first account.
@@ -37,7 +39,7 @@ pub enum BootstrapError {
     Store(#[from] StoreError),
 }
 
-/// Creates the main account with its `default` shipping token and an API token, in one transaction. `None` when the
+/// Creates the main account with its `default` shipping token and an API token, in one transaction, and then the set-up link. `None` when the
 /// store has accounts already: then nothing of `bootstrap` matters any more.
 pub async fn bootstrap(store: &Store, bootstrap: Bootstrap) -> Result<Option<FirstStart>, BootstrapError> {
     let mut secrets = random_secrets()?;
@@ -55,10 +57,14 @@ pub async fn bootstrap(store: &Store, bootstrap: Bootstrap) -> Result<Option<Fir
     };
     let by = By { actor: "bootstrap".to_owned(), ..By::default() };
     let account = store.create_first_account(bootstrap.plan, settings, secrets.clone(), &by).await?;
-    Ok(account.map(|account| FirstStart {
+    let Some(account) = account else { return Ok(None) };
+    let setup_token = random_link_token()?;
+    store.offer_setup(&setup_token.digest(), None, &by).await?;
+    Ok(Some(FirstStart {
         account: account.id,
         shipping_token: secrets.shipping_token,
         api_token: secrets.api_token,
+        setup_token,
     }))
 }
 
@@ -76,6 +82,18 @@ pub(super) fn random_api_token() -> Result<ApiToken, getrandom::Error> {
 
 pub(super) fn random_shared_token() -> Result<SharedToken, getrandom::Error> {
     Ok(SharedToken::from_entropy(&entropy()?))
+}
+
+pub(super) fn random_link_token() -> Result<LinkToken, getrandom::Error> {
+    Ok(LinkToken::from_entropy(&entropy()?))
+}
+
+/// 256 random bits.
+pub(super) fn random_session_token() -> Result<SessionToken, getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(SessionToken::parse(&digits).expect("64 digits are a token"))
 }
 
 fn entropy() -> Result<[u64; 32], getrandom::Error> {

@@ -8,6 +8,7 @@
 mod access;
 mod accounts;
 mod api_tokens;
+mod attempts;
 mod audit;
 mod console;
 mod directory;
@@ -17,12 +18,15 @@ mod filters;
 pub mod first_start;
 mod gateways;
 mod input;
+pub mod listener;
 mod logs;
 mod openapi;
 pub mod operator;
 pub mod origin;
+mod passwords;
 mod report;
 mod rotation;
+mod sessions;
 mod shared_tokens;
 mod sign_ins;
 mod terms;
@@ -40,13 +44,18 @@ use crate::serve::{Port, serve};
 use crate::shutdown::Tasks;
 use crate::store::database::Location;
 use crate::store::key::{Key, KeySource};
+use crate::store::sessions::SessionLimits;
 use crate::store::{OpenError, Options, Store};
 use crate::tls;
+use access::member::Sessions;
 use access::{App, Parts};
+use attempts::Attempts;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use console::Fence;
+use listener::Listener;
 use origin::Origin;
+use passwords::Passwords;
 use sign_ins::FailedSignIns;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -91,6 +100,12 @@ pub struct Config {
     pub revisions_max: u64,
     /// A folder of accounts' logs that others write and this control plane can read.
     pub logs_dir: Option<PathBuf>,
+    /// Where shippers post.
+    pub listener: Listener,
+    /// How long people stay signed in.
+    pub sessions: SessionLimits,
+    /// Where browsers reach the console; `None`: wherever they say they do.
+    pub public_url: Option<Origin>,
     /// Sites whose pages may show the console in a frame.
     pub console_frame_ancestors: Vec<Origin>,
 }
@@ -131,6 +146,10 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(usage::of_account))
         .routes(routes!(gateways::list))
         .routes(routes!(gateways::forget))
+        .routes(routes!(sessions::show, sessions::create, sessions::delete))
+        .routes(routes!(sessions::change_password))
+        .routes(routes!(sessions::set_up))
+        .routes(routes!(sessions::accept))
         .routes(routes!(directory::stream))
         .routes(routes!(report::take))
         .routes(routes!(logs::found::search))
@@ -214,6 +233,10 @@ pub async fn start(
         metrics,
         tasks: tasks.clone(),
         failed_sign_ins: FailedSignIns::new(),
+        attempts: Attempts::default(),
+        passwords: Passwords::new(),
+        sessions: Sessions { limits: config.sessions, public_url: config.public_url.clone() },
+        listener: config.listener.clone(),
         snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
         body_bytes_max: config.body_bytes_max,
         request_timeout: Duration::from_millis(config.request_timeout_ms),

@@ -1,13 +1,16 @@
 //! The API's description, made from the handlers themselves.
 
 use super::access::App;
+use super::access::member::COOKIE_NAME;
 use super::error::ErrorBody;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{OpenApi, Ref, RefOr};
 use utoipa::{Modify, OpenApi as _};
 
@@ -40,6 +43,16 @@ impl Modify for Credentials {
         components.add_security_scheme("sharedToken", SecurityScheme::ApiKey(header));
         let query = ApiKey::Query(ApiKeyValue::with_description("shareToken", reads));
         components.add_security_scheme("shareToken", SecurityScheme::ApiKey(query));
+        let session = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+            COOKIE_NAME,
+            "A signed-in user's session. A request that changes something also needs `X-Requested-With: shipgate`.",
+        )));
+        components.add_security_scheme("session", session);
+        let session = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+            COOKIE_NAME,
+            "Likewise, of a user with the role `admin`.",
+        )));
+        components.add_security_scheme("adminSession", session);
         let gateway = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
@@ -59,7 +72,7 @@ const ANY_CALL: &[(u16, &str)] = &[
     (503, "The answer was not ready in time; what was asked may still be done"),
 ];
 
-/// Adds to every operation what any call may answer.
+/// Adds to every operation what any call may answer, and which session will do where an API token does.
 pub(super) fn complete(mut description: OpenApi) -> OpenApi {
     let answers = ANY_CALL.iter().map(|(status, why)| {
         let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
@@ -71,10 +84,27 @@ pub(super) fn complete(mut description: OpenApi) -> OpenApi {
         let operations =
             [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten();
         for operation in operations {
+            if let Some(needs) = &mut operation.security {
+                needs.extend(session_beside(needs));
+            }
             operation.responses.responses.extend(answers.iter().cloned());
         }
     }
     description
+}
+
+/// Reading is for every user, the rest for admins unless it is said where it is described.
+fn session_beside(needs: &[SecurityRequirement]) -> Option<SecurityRequirement> {
+    let has = |scheme| needs.contains(&by(scheme));
+    match (has("apiToken") && !has("session"), has("sharedToken")) {
+        (false, _) => None,
+        (true, true) => Some(by("session")),
+        (true, false) => Some(by("adminSession")),
+    }
+}
+
+fn by(scheme: &str) -> SecurityRequirement {
+    SecurityRequirement::new::<_, [String; 0], String>(scheme, [])
 }
 
 /// This description.

@@ -1,9 +1,9 @@
 //! What only an operator can do, who has the machine: it goes to the store itself, whether the API runs or not, and into
 //! the audit trail as `operator`.
 
-use super::first_start::random_api_token;
+use super::first_start::{random_api_token, random_link_token};
 use crate::domain::plan::Plan;
-use crate::domain::token::ApiToken;
+use crate::domain::token::{ApiToken, LinkToken};
 use crate::store::plans::PlanError;
 use crate::store::rules::Refusal;
 use crate::store::{By, Store, StoreError};
@@ -48,6 +48,18 @@ pub async fn reset_api_token(store: &Store, name: &str) -> Result<ApiToken, Oper
     let secret = random_api_token()?;
     store.reset_api_token(name, &secret, &operator()).await?;
     Ok(secret)
+}
+
+/// How long a set-up link that an operator asks for works, in milliseconds.
+const SETUP_LINK_MS: u64 = 24 * 3_600_000;
+
+/// Makes a set-up link's token: for an installation that has no user yet, or whose admins are locked out. It works once, within a
+/// day; one from before is void.
+pub async fn setup_token(store: &Store) -> Result<LinkToken, OperatorError> {
+    let token = random_link_token()?;
+    let expires_ms = store.unix_ms().saturating_add(SETUP_LINK_MS);
+    store.offer_setup(&token.digest(), Some(expires_ms), &operator()).await?;
+    Ok(token)
 }
 
 /// Gives the main account, and with it its sub-accounts, another plan, and returns the one it had. A plan that allows

@@ -1,12 +1,15 @@
 //! Where a browser finds something: scheme, host and port, as in the header `Origin`.
 
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use std::fmt;
 
 /// `https://HOST`, or `http://HOST:PORT`: what it has of an address, in lower case, without the scheme's own port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    pub(super) secure: bool,
+    /// Over TLS.
+    pub secure: bool,
     /// The host, with the port where it is not the scheme's.
     authority: String,
 }
@@ -27,6 +30,17 @@ impl Origin {
             _ => return Err(MalformedOrigin),
         };
         Self::at(secure, authority.strip_suffix('/').unwrap_or(authority)).ok_or(MalformedOrigin)
+    }
+
+    /// The one that a request was sent to, by its own `Host`.
+    pub(super) fn asked(headers: &HeaderMap, secure: bool) -> Option<Self> {
+        Self::at(secure, &headers.get(HOST)?.to_str().ok()?.to_ascii_lowercase())
+    }
+
+    /// The same host by another scheme and port.
+    pub(super) fn beside(&self, secure: bool, port: u16) -> Option<Self> {
+        let authority: Authority = self.authority.parse().ok()?;
+        Self::at(secure, &format!("{}:{port}", authority.host()))
     }
 
     fn at(secure: bool, authority: &str) -> Option<Self> {
@@ -86,6 +100,17 @@ mod tests {
         ] {
             let origin = Origin::parse(text).map(|origin| origin.to_string()).ok();
             assert_eq!(origin.as_deref(), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_same_host_has_other_ports() {
+        for (text, expect) in [
+            ("http://[::1]:8072", "https://[::1]:8071"),
+            ("https://logs.example.com", "https://logs.example.com:8071"),
+        ] {
+            let other = Origin::parse(text).unwrap().beside(true, 8071).unwrap();
+            assert_eq!(other.to_string(), expect);
         }
     }
 }

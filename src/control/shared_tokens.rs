@@ -2,7 +2,8 @@
 //! of one is told about it.
 
 use super::access::Admin;
-use super::access::viewer::{Member, Recipient};
+use super::access::member::Member;
+use super::access::viewer::Recipient;
 use super::error::{ApiError, Area, ErrorBody};
 use super::first_start::random_shared_token;
 use super::input::{Body, PathText, nullable};
@@ -171,7 +172,7 @@ pub(super) struct SharedFilter {
 /// List shared tokens.
 #[utoipa::path(
     operation_id = "listSharedTokens",
-    get, path = "/v1/shared-tokens", tag = "shared tokens", security(("apiToken" = [])),
+    get, path = "/v1/shared-tokens", tag = "shared tokens", security(("apiToken" = []), ("session" = [])),
     responses(
         (status = 200, description = "Oldest first", body = Vec<SharedTokenObject>),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
@@ -212,7 +213,7 @@ pub(super) async fn create(
 /// Show a shared token.
 #[utoipa::path(
     operation_id = "showSharedToken",
-    get, path = "/v1/shared-tokens/{id}", tag = "shared tokens", security(("apiToken" = [])),
+    get, path = "/v1/shared-tokens/{id}", tag = "shared tokens", security(("apiToken" = []), ("session" = [])),
     params(("id" = i32, Path, description = "The shared token's id")),
     responses(
         (status = 200, description = "It", body = SharedTokenObject),

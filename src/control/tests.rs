@@ -8,6 +8,7 @@ mod console;
 mod life;
 mod outage;
 mod receipts;
+mod sessions;
 mod sharing;
 mod stream;
 mod tokens;
@@ -23,6 +24,7 @@ use crate::postgres::database_for;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::database::Location;
+use crate::store::sessions::SessionLimits;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::client::legacy::Client;
@@ -61,6 +63,9 @@ fn config(folder: &TempDir) -> Config {
         connections_max: 100,
         revisions_max: 10_000,
         logs_dir: None,
+        sessions: SessionLimits { idle_ms: 43_200_000, age_ms_max: 604_800_000 },
+        listener: crate::control::listener::Listener::default(),
+        public_url: None,
         console_frame_ancestors: vec![],
     }
 }

@@ -119,6 +119,16 @@ plaintext_token! {
     ShippingToken
 }
 
+plaintext_token! {
+    /// What a signed-in browser proves itself with, in a cookie.
+    SessionToken
+}
+
+plaintext_token! {
+    /// The secret of a link that works once: the set-up link's, or an invitation's.
+    LinkToken
+}
+
 /// What is kept of a shipping token: itself, or, when those who brought it kept it to themselves, its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenValue {

@@ -114,6 +114,7 @@ impl Kind {
             self.migration(20, "terms of shipping tokens", include_str!("migrations/0020_terms.sql")),
             self.migration(30, "tokens in their order", include_str!("migrations/0030_tokens_in_order.sql")),
             self.migration(40, "shared tokens", include_str!("migrations/0040_shared_tokens.sql")),
+            self.migration(50, "users", include_str!("migrations/0050_users.sql")),
         ])
     }
 

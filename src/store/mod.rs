@@ -5,8 +5,8 @@
 //! entry and the directory's next revision together: all of it happens or none. Revisions are therefore without gaps
 //! and in the order of commits. Reading never waits for writing.
 //!
-//! Shipping tokens and shared tokens are sealed here on their way in and opened on their way out; API tokens are kept as
-//! digests only.
+//! Shipping tokens and shared tokens are sealed here on their way in and opened on their way out; API tokens, sessions and links
+//! are kept as digests only, passwords as hashes.
 //! It knows nothing of HTTP and shows no secret in an error or a log. SQL is written here and nowhere else.
 
 pub mod accounts;
@@ -15,6 +15,7 @@ pub mod audit;
 mod cipher;
 pub mod database;
 pub mod directory;
+mod entrances;
 mod fault;
 pub mod filters;
 pub mod gateways;
@@ -22,9 +23,11 @@ pub mod key;
 pub mod plans;
 mod replicas;
 pub mod rules;
+pub mod sessions;
 pub mod shared_tokens;
 pub mod tokens;
 pub mod usage;
+pub mod users;
 mod write;
 
 #[cfg(test)]
@@ -109,7 +112,7 @@ pub enum StoreError {
 /// Who changes something, and from where. It goes into the audit trail as it is.
 #[derive(Debug, Clone, Default)]
 pub struct By {
-    /// Such as `api-token:admin`; also what `createdBy` shows.
+    /// A user's e-mail address, or such as `api-token:admin`; also what `createdBy` shows.
     pub actor: String,
     /// The account the actor belongs to.
     pub account: Option<AccountId>,

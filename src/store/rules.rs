@@ -9,6 +9,17 @@ use crate::domain::terms::{DOORS, SCOPE_ENTRIES_MAX, Scope, TYPE_BYTES_MAX};
 /// Longest name of a token or an account, in characters.
 pub const NAME_CHARS_MAX: usize = 100;
 
+/// Most users of an account.
+pub const USERS_MAX: u32 = 1_000;
+
+/// Longest e-mail address, in bytes.
+const EMAIL_BYTES_MAX: usize = 254;
+
+/// Shortest password, in characters.
+pub const PASSWORD_CHARS_MIN: usize = 12;
+/// Longest password, in characters.
+pub const PASSWORD_CHARS_MAX: usize = 256;
+
 /// Longest retention, in days.
 pub const RETENTION_DAYS_MAX: u32 = 3_650;
 
@@ -116,6 +127,22 @@ pub enum Refusal {
     ApiTokenNameTaken,
     #[error("This is the account's last API token: create another one first")]
     LastApiToken,
+    #[error("This is no e-mail address")]
+    EmailMalformed,
+    #[error("There is a user with this e-mail address already")]
+    EmailTaken,
+    #[error("An account has at most {USERS_MAX} users")]
+    UsersMax,
+    #[error("A password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters")]
+    PasswordLength,
+    #[error("A password is not the user's e-mail address")]
+    PasswordIsEmail,
+    #[error("The password was changed meanwhile")]
+    PasswordChanged,
+    #[error("This is the account's last active admin: make somebody else an admin first")]
+    LastAdmin,
+    #[error("This link is not valid, or not any more: ask for another one")]
+    LinkOver,
     #[error("There is another account with this name")]
     AccountNameTaken,
     #[error("retentionDays is between 1 and {RETENTION_DAYS_MAX}")]
@@ -149,6 +176,40 @@ impl Name {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// An e-mail address, as far as its form tells: in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Email(String);
+
+impl Email {
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let email = text.trim().to_lowercase();
+        let parts = email
+            .split_once('@')
+            .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+        let plain = email.chars().all(|c| !c.is_control() && !c.is_whitespace());
+        if parts && plain && email.len() <= EMAIL_BYTES_MAX {
+            Ok(Self(email))
+        } else {
+            Err(Refusal::EmailMalformed)
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Checks a password that the user of this e-mail address wants. Long ones are good ones, whatever they are made of.
+pub fn check_password(password: &str, email: &str) -> Result<(), Refusal> {
+    if !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&password.chars().count()) {
+        Err(Refusal::PasswordLength)
+    } else if password.trim().to_lowercase() == email.trim().to_lowercase() {
+        Err(Refusal::PasswordIsEmail)
+    } else {
+        Ok(())
     }
 }
 
@@ -368,6 +429,37 @@ mod tests {
             (door("window"), Err(Refusal::UnknownDoor)),
         ] {
             assert_eq!(check_scope(&scope), expect, "{scope:?}");
+        }
+    }
+
+    #[test]
+    fn an_email_address_is_in_lower_case_and_has_two_parts() {
+        for (text, expect) in [
+            (" A.B@Example.COM ", Some("a.b@example.com")),
+            ("a@localhost", Some("a@localhost")),
+            ("@b", None),
+            ("a@", None),
+            ("a@b@c", None),
+            ("a b@c", None),
+            ("a", None),
+            ("", None),
+        ] {
+            assert_eq!(Email::parse(text).ok().as_ref().map(Email::as_str), expect, "{text}");
+        }
+        assert!(Email::parse(&format!("{}@b", "a".repeat(252))).is_ok());
+        assert!(Email::parse(&format!("{}@b", "a".repeat(253))).is_err());
+    }
+
+    #[test]
+    fn a_password_is_long_and_not_the_address() {
+        for (password, expect) in [
+            ("ü".repeat(12), Ok(())),
+            ("a".repeat(256), Ok(())),
+            ("a".repeat(11), Err(Refusal::PasswordLength)),
+            ("a".repeat(257), Err(Refusal::PasswordLength)),
+            ("Somebody@example.com".to_owned(), Err(Refusal::PasswordIsEmail)),
+        ] {
+            assert_eq!(check_password(&password, "somebody@example.com"), expect, "{password}");
         }
     }
 

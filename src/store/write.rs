@@ -16,6 +16,7 @@ pub(super) enum Counter {
     ApiToken,
     SharedToken,
     Filter,
+    User,
     Audit,
 }
 
@@ -69,6 +70,7 @@ impl<'a> Write<'a> {
                 "UPDATE store SET shared_token_next = shared_token_next + 1 RETURNING shared_token_next AS next"
             }
             Counter::Filter => "UPDATE store SET filter_next = filter_next + 1 RETURNING filter_next AS next",
+            Counter::User => "UPDATE store SET user_next = user_next + 1 RETURNING user_next AS next",
             Counter::Audit => "UPDATE store SET audit_next = audit_next + 1 RETURNING audit_next AS next",
         };
         let row = sqlx::query(sql).fetch_one(&mut *self.tx).await?;

@@ -40,7 +40,9 @@ fn the_first_start_prints_tokens_that_work_and_later_ones_print_none() {
     assert_eq!(shipping.len(), 32);
     assert!(said.contains(&format!("token={shipping}")) && said.contains("curl"), "{said}");
     assert!(said.contains(&format!("X-API-TOKEN: {api}")), "{said}");
+    assert!(said.contains("/#/setup?token="), "{said}");
     let again = start_and_read(folder.path());
+    assert!(!again.contains("setup?token"), "{again}");
     assert!(!again.contains(&shipping) && !again.contains(&api), "{again}");
     assert!(again.contains("ingest  http://127.0.0.1:"), "{again}");
 }

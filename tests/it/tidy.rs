@@ -34,8 +34,18 @@ const IMPORTS: &[(&str, &[&str])] = &[
 const ASSEMBLERS: &[&str] = &["main", "program", "greeting", "config"];
 
 /// What `config` may name of a module: the types its values end up in.
-const CONFIG_TYPES: &[&str] =
-    &["Config", "Bootstrap", "Format", "Key", "Location", "OnCorruption", "Origin", "WhenStale"];
+const CONFIG_TYPES: &[&str] = &[
+    "Config",
+    "Bootstrap",
+    "Format",
+    "Key",
+    "Listener",
+    "Location",
+    "OnCorruption",
+    "Origin",
+    "SessionLimits",
+    "WhenStale",
+];
 
 /// What has one owner: the name in code, and the only places that may say it.
 const OWNERS: &[(&str, &[&str])] = &[

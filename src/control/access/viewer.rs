@@ -1,5 +1,5 @@
 //! Who may read. A [`Viewer`] comes with what of its account's logs it may see; no route that reads logs is without one. A
-//! [`Member`] belongs to the account and may see what it shares; a [`Recipient`] came by a link.
+//! [`Recipient`] came by a link.
 //!
 //! A shared token that is sent decides, whatever else is sent with it: who looks at a link, an admin included, sees what its
 //! recipients see. It is taken from the header `X-SHARED-TOKEN`, or, of a request that only reads, from the query's
@@ -8,11 +8,13 @@
 
 use super::super::error::{ApiError, Area};
 use super::super::sign_ins::SignedIn;
-use super::{App, api_token};
+use super::App;
+use super::member::{Sessions, api_token};
 use crate::clock::monotonic;
 use crate::domain::account::AccountId;
 use crate::domain::filter::Access;
 use crate::domain::token::TokenDigest;
+use crate::store::sessions::SessionLimits;
 use crate::store::shared_tokens::{Found, Opened};
 use crate::store::{Store, StoreError};
 use axum::extract::FromRequestParts;
@@ -35,9 +37,9 @@ pub(in crate::control) struct Viewer {
 }
 
 impl Viewer {
-    async fn of(parts: &request::Parts, store: Store) -> Result<Self, ApiError> {
+    async fn of(parts: &request::Parts, store: Store, sessions: &Sessions) -> Result<Self, ApiError> {
         let changes = store.sharing_changes();
-        let credential = sent(parts).ok_or(ApiError::Forbidden)?;
+        let credential = sent(parts, sessions)?;
         let standing = standing(parts, &store, credential).await?;
         if let Some(opened) = &standing.opened {
             store.share_used(opened.id, 0);
@@ -69,12 +71,6 @@ impl Viewer {
     }
 }
 
-/// Somebody of the account: an admin, by its API token. May see what the account shares, and with whom.
-pub(in crate::control) struct Member {
-    pub account: AccountId,
-    pub store: Store,
-}
-
 /// Somebody with a shared token.
 pub(in crate::control) struct Recipient {
     pub opened: Opened,
@@ -85,6 +81,7 @@ pub(in crate::control) struct Recipient {
 #[derive(Clone, Copy)]
 enum Credential {
     ApiToken(TokenDigest),
+    Session(TokenDigest, SessionLimits),
     SharedToken(TokenDigest),
 }
 
@@ -165,9 +162,12 @@ impl Watch {
 }
 
 /// The credential that a request was sent with.
-fn sent(parts: &request::Parts) -> Option<Credential> {
+fn sent(parts: &request::Parts, sessions: &Sessions) -> Result<Credential, ApiError> {
     let shared = shared_token(parts).map(Credential::SharedToken);
-    shared.or_else(|| api_token(parts).map(Credential::ApiToken))
+    match shared.or_else(|| api_token(parts).map(Credential::ApiToken)) {
+        Some(credential) => Ok(credential),
+        None => Ok(Credential::Session(sessions.sent(parts)?, sessions.limits)),
+    }
 }
 
 fn shared_token(parts: &request::Parts) -> Option<TokenDigest> {
@@ -196,6 +196,16 @@ async fn judge(store: &Store, credential: Credential) -> Result<Result<Standing,
                 actor: format!("api-token:{}", identity.token_name),
             }))
         }
+        Credential::Session(digest, limits) => {
+            let known = store.session(&digest, limits).await?;
+            Ok(known.ok_or(Invalid::Unknown).map(|signed_in| Standing {
+                account: signed_in.user.account,
+                access: Access::Everything,
+                expires_ms: None,
+                opened: None,
+                actor: signed_in.user.email,
+            }))
+        }
         Credential::SharedToken(digest) => Ok(match store.open_share(&digest).await? {
             Found::Opened(opened) => Ok(Standing {
                 account: opened.account,
@@ -219,6 +229,7 @@ async fn standing(
     let judged = judge(store, credential).await.map_err(ApiError::of(Area::SharedTokens))?;
     let standing = judged.map_err(|_| match credential {
         Credential::ApiToken(_) => ApiError::Forbidden,
+        Credential::Session(..) => ApiError::NotSignedIn { setup_needed: None },
         Credential::SharedToken(_) => ApiError::NotShared,
     })?;
     if let Some(signed_in) = parts.extensions.get::<SignedIn>() {
@@ -231,18 +242,7 @@ impl FromRequestParts<App> for Viewer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
-        Self::of(parts, app.0.store.clone()).await
-    }
-}
-
-impl FromRequestParts<App> for Member {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
-        let store = app.0.store.clone();
-        let digest = api_token(parts).ok_or(ApiError::Forbidden)?;
-        let standing = standing(parts, &store, Credential::ApiToken(digest)).await?;
-        Ok(Self { account: standing.account, store })
+        Self::of(parts, app.0.store.clone(), &app.0.sessions).await
     }
 }
 

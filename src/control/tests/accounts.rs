@@ -23,6 +23,7 @@ async fn settings_show_the_default_token() {
     assert_eq!((&shown["plan"], &shown["retentionDays"]), (&"pro".into(), &7.into()));
     assert_eq!(shown["defaultToken"]["name"], "default");
     assert_eq!(shown["defaultToken"]["token"], running.first.shipping_token.expose());
+    assert_eq!(shown["listener"], json!({ "http": null, "https": null }), "no gateway is known");
     admin.create("heir").await;
     admin.delete(&format!("{TOKENS}/1000000")).await;
     assert_eq!(settings().await.json["defaultToken"]["name"], "heir");

@@ -61,7 +61,8 @@ impl World {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        Viewer::of(&parts, self.store.clone()).await
+        let limits = SessionLimits { idle_ms: 60_000, age_ms_max: 60_000 };
+        Viewer::of(&parts, self.store.clone(), &Sessions { limits, public_url: None }).await
     }
 }
 
