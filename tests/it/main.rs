@@ -11,6 +11,7 @@ mod harness;
 
 mod bulk;
 mod crash;
+mod credentials;
 mod ledger;
 mod load;
 mod planes;

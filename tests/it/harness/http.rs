@@ -93,6 +93,12 @@ impl Connection {
 
     /// The next answer; interim ones (1xx) are answers, too.
     pub fn answer(&mut self) -> io::Result<Answer> {
+        let head = self.head()?;
+        self.body(head)
+    }
+
+    /// The next answer without its body.
+    pub fn head(&mut self) -> io::Result<Answer> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if self.stream.read_line(&mut head)? == 0 {
@@ -106,7 +112,11 @@ impl Connection {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut answer = Answer { status, headers, body: vec![] };
+        Ok(Answer { status, headers, body: vec![] })
+    }
+
+    /// An answer's body, after its head.
+    pub fn body(&mut self, mut answer: Answer) -> io::Result<Answer> {
         if let Some(length) = answer.header("content-length") {
             answer.body = vec![0; length.parse().expect("a length")];
             self.stream.read_exact(&mut answer.body)?;
