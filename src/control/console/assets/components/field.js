@@ -55,27 +55,25 @@ export function segments(legend, options, value, chosen, { hidden = false } = {}
   );
 }
 
-// A choice of any of `options`, each {value, label, detail}. `.values()` are those chosen.
-export function checks(legend, options, chosen, { hint, none } = {}) {
+// A dropdown of `options`, each {value, label, detail}, of which any may be chosen. `.values()` are those that are;
+// `changed(values)` hears of a change.
+export function checks(legend, options, chosen, { none, changed = () => {} } = {}) {
   const boxes = options.map((option) =>
-    h("input", { type: "checkbox", value: option.value, checked: chosen.includes(option.value) }),
+    h("input", { type: "checkbox", value: option.value, checked: chosen.includes(option.value), onchange: () => show() }),
   );
-  const whole = h(
-    "fieldset",
-    { class: "checks" },
-    h("legend", {}, legend),
-    hint && h("p", { class: "hint" }, hint),
-    options.length === 0 && none,
-    options.length > 0 &&
-      h(
-        "div",
-        { class: "checks-list" },
-        options.map((option, at) =>
-          h("label", { class: "check" }, boxes[at], h("span", {}, option.label), option.detail && h("small", {}, option.detail)),
-        ),
-      ),
+  const summary = h("summary", { class: "input" });
+  const values = () => options.filter((_, at) => boxes[at].checked).map((option) => option.value);
+  const show = () => {
+    const names = options.filter((_, at) => boxes[at].checked).map((option) => option.label);
+    summary.replaceChildren(h("span", {}, names.length ? names.join(", ") : none), icon("down"));
+    changed(values());
+  };
+  show();
+  const list = options.map((option, at) =>
+    h("label", { class: "check" }, boxes[at], h("span", {}, option.label), option.detail && h("small", {}, option.detail)),
   );
-  whole.values = () => options.filter((_, at) => boxes[at].checked).map((option) => option.value);
+  const whole = h("fieldset", { class: "checks" }, h("legend", {}, legend), h("details", {}, summary, h("div", { class: "checks-list" }, list)));
+  whole.values = values;
   return whole;
 }
 

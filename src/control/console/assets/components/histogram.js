@@ -1,13 +1,13 @@
 // How many logs there were when: bars that can be hovered, dragged over to zoom in, and walked with the arrow keys.
 
 import { fill, h, svg } from "../dom.js";
-import { tick } from "../explore/time.js";
+import { ticks } from "../explore/time.js";
 import { counted, moment, short } from "../format.js";
 
 const HEIGHT = 92;
 const TOP = 8;
 const BOTTOM = 18;
-const TICK_WIDTH = 110;
+const TICK_WIDTH = 72;
 const DRAG_MIN = 4;
 
 // `zoom(from, to)` hears of a stretch, in milliseconds; without it the chart only shows.
@@ -43,13 +43,16 @@ function draw(chart) {
   const most = Math.max(1, ...buckets.map(({ count }) => count));
   const step = width / Math.max(buckets.length, 1);
   const scale = (HEIGHT - TOP - BOTTOM) / most;
-  const span = buckets.length * intervalMs;
-  const every = Math.max(1, Math.ceil(TICK_WIDTH / step));
+  const from = buckets[0]?.time ?? 0;
+  const span = Math.max(buckets.length * intervalMs, 1);
   const bars = buckets.map(({ count }, at) => {
     const height = count === 0 ? 0 : Math.max(2, count * scale);
     return svg("rect", { class: "bar", x: (at * step + 0.5).toFixed(1), y: (HEIGHT - BOTTOM - height).toFixed(1), width: Math.max(1, step - 1.5).toFixed(1), height: height.toFixed(1), rx: Math.min(1.5, step / 4) });
   });
-  const ticks = buckets.flatMap(({ time }, at) => (at % every === 0 && (at + 0.5) * step + TICK_WIDTH / 2 < width + 40 ? [svg("text", { x: (at * step + 1).toFixed(1), y: HEIGHT - 4 }, tick(time, intervalMs, span))] : []));
+  const names = ticks(from, from + span, width / TICK_WIDTH).map(({ time, text }) => {
+    const x = ((time - from) / span) * width;
+    return x > 20 && x < width - 30 && svg("g", {}, svg("line", { class: "chart-tick", x1: x, x2: x, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM + 4 }), svg("text", { x: x.toFixed(1), y: HEIGHT - 3 }, text));
+  });
   const mark = svg("rect", { class: "chart-mark", y: 0, height: HEIGHT - BOTTOM, width: 0 });
   const picture = svg(
     "svg",
@@ -57,12 +60,12 @@ function draw(chart) {
     svg("line", { class: "chart-base", x1: 0, x2: width, y1: HEIGHT - BOTTOM + 0.5, y2: HEIGHT - BOTTOM + 0.5 }),
     mark,
     bars,
-    ticks,
+    names,
   );
   const hadFocus = chart.drawing.contains(document.activeElement);
   Object.assign(chart, { step, mark, picture });
   listen(chart);
-  fill(chart.drawing, picture, h("span", { class: "chart-most", "aria-hidden": "true" }, short(most)));
+  fill(chart.drawing, picture, buckets.some(({ count }) => count) && h("span", { class: "chart-most", "aria-hidden": "true" }, short(most)));
   if (hadFocus) picture.focus();
 }
 

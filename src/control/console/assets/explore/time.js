@@ -36,13 +36,23 @@ export function fixed({ from, to }) {
 
 export const isRelative = ({ from, to }) => from.startsWith("now") || to.startsWith("now");
 
-// How a bucket of a histogram that is `interval` wide is named below it.
-export function tick(milliseconds, interval, span) {
+const { s, m, h, d } = UNITS;
+const STEPS = [s, 2 * s, 5 * s, 10 * s, 15 * s, 30 * s, m, 2 * m, 5 * m, 10 * m, 15 * m, 30 * m, h, 2 * h, 3 * h, 6 * h, 12 * h, d, 2 * d, 7 * d, 14 * d, 30 * d, 90 * d, 365 * d];
+
+// Round times between `from` and `to`, at most `most` of them: [{ time, text }].
+export function ticks(from, to, most) {
+  const step = STEPS.find((each) => (to - from) / each <= most) ?? to - from;
+  const offset = new Date(from).getTimezoneOffset() * m;
+  const found = [];
+  for (let time = Math.ceil((from - offset) / step) * step + offset; time < to; time += step) found.push({ time, text: tick(time, step) });
+  return found;
+}
+
+function tick(milliseconds, step) {
   const at = new Date(milliseconds);
-  const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(interval < UNITS.m ? { second: "2-digit" } : {}) };
-  if (span <= UNITS.d) return at.toLocaleTimeString("en", clock);
-  if (span <= UNITS.w) return at.toLocaleString("en", { month: "short", day: "numeric", ...clock });
-  return at.toLocaleDateString("en", { month: "short", day: "numeric" });
+  const isMidnight = at.getHours() === 0 && at.getMinutes() === 0 && at.getSeconds() === 0;
+  if (step >= d || isMidnight) return at.toLocaleDateString("en", { month: "short", day: "numeric" });
+  return at.toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(step < m ? { second: "2-digit" } : {}) });
 }
 
 export const spoken = (milliseconds) => exact(milliseconds);

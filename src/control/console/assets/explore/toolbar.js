@@ -52,7 +52,7 @@ export function toolbar(view, { isAdmin, isRecipient }) {
 }
 
 function exportMenu(view) {
-  const button = h("button", { class: "button", type: "button" }, icon("download"), h("span", { class: "button-text" }, "Export"));
+  const button = h("button", { class: "button", type: "button" }, icon("download"), h("span", { class: "button-text may-hide" }, "Export"));
   return dropdown(
     button,
     (close) => {

@@ -13,7 +13,7 @@ import { href } from "../router.js";
 const VIEWS = "/v1/views";
 
 export function viewsMenu(view) {
-  const button = h("button", { class: "button", type: "button" }, icon("bookmark"), h("span", { class: "button-text" }, "Views"));
+  const button = h("button", { class: "button", type: "button" }, icon("bookmark"), h("span", { class: "button-text may-hide" }, "Views"));
   return dropdown(
     button,
     (close) => {

@@ -22,7 +22,7 @@ function login(params, entered, setupNeeded) {
   const email = field("Email", { type: "email", required: true, autocomplete: "username" }, { problem: "Enter your email address." });
   const password = field("Password", { type: "password", required: true, autocomplete: "current-password" }, { problem: "Enter your password." });
   const hint = setupNeeded &&
-    notice("info", "Nobody has set this console up yet. Open the set-up link that the server printed when it started, or run ", h("code", {}, "shipgate reset-setup-link"), " on its machine.");
+    notice("info", "Nobody has set this console up yet. Open the set-up link that the server printed when it started, or run ", h("code", {}, "shipgate setup-link"), " on its machine.");
   return [
     h("h1", { tabindex: "-1" }, "Sign in"),
     hint,

@@ -64,7 +64,7 @@ function tokenRow(token, filters, show) {
     h(
       "span",
       { class: "row-actions" },
-      iconButton("filter", `Edit filters of ${token.name}`, { onclick: () => editToken(token, filters, show) }),
+      iconButton("filter", `Edit ${token.name} and its filters`, { onclick: () => editToken(token, filters, show) }),
       iconButton("trash", `Delete ${token.name}`, { onclick: () => deleteToken(token, show) }),
     ),
   ];
@@ -86,12 +86,13 @@ function filterChips(token, filters) {
 
 // Adds a shared token, or edits `token`.
 async function editToken(token, filters, show) {
-  const name = field("Name", { required: true, maxlength: 100, placeholder: "payments partner" }, { problem: "Give it a name." });
+  const name = field("Name", { required: true, maxlength: 100, placeholder: "payments partner", value: token?.name ?? "" }, { problem: "Give it a name." });
+  const open = notice("warning", h("p", {}, "Without a filter its links show all of the account's logs."), filters.length === 0 && h("p", {}, "There are no filters yet: add one under Filters to limit what is shared."));
   const chosen = checks(
     "Filters",
     filters.map((filter) => ({ value: filter.id, label: nameOf(filter), detail: `${filter.field}: ${filter.value}` })),
     token?.filters ?? [],
-    { hint: "Without a filter its links show all of the account's logs.", none: notice("info", "There are no filters yet. Close this and add one under Filters to limit what is shared.") },
+    { none: filters.length ? "Choose filters" : "No filters yet", changed: (values) => (open.hidden = values.length > 0) },
   );
   let operator = token?.filtersOperator ?? "AND";
   let queryBar = token?.queryBar ?? true;
@@ -100,11 +101,12 @@ async function editToken(token, filters, show) {
   const expires = field("Expires", { type: "date", value: token?.expirationDate ? day(token.expirationDate) : "" }, { hint: "At the end of that day. It lasts when empty.", optional: true });
   const saved = await formDialog({
     title: token ? `Edit “${token.name}”` : "Add shared token",
-    fields: [!token && name, chosen, combined, search, expires],
+    fields: [name, chosen, open, combined, search, expires],
     action: token ? "Save changes" : "Add shared token",
     submit: async () => {
-      const body = { filters: chosen.values(), filtersOperator: operator, queryBar, expirationDate: endOfDay(expires.input.value) };
-      return token ? api.put(`${TOKENS}/${token.id}`, body) : api.post(TOKENS, { tokenName: name.input.value.trim(), ...body });
+      const tokenName = name.input.value.trim();
+      const body = { tokenName, filters: chosen.values(), filtersOperator: operator, queryBar, expirationDate: endOfDay(expires.input.value) };
+      return token ? api.put(`${TOKENS}/${token.id}`, body) : api.post(TOKENS, body);
     },
   });
   if (!saved) return;
