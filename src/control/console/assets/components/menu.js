@@ -1,6 +1,6 @@
 // What opens below a button: a list of actions, or any content.
 
-import { freshId, h } from "../dom.js";
+import { fill, freshId, h } from "../dom.js";
 
 const GAP = 6;
 const EDGE = 8;
@@ -14,7 +14,7 @@ export function dropdown(button, content, { label, kind = "panel" } = {}) {
   button.setAttribute("aria-haspopup", kind === "panel" ? "dialog" : "true");
   panel.addEventListener("beforetoggle", (event) => {
     button.setAttribute("aria-expanded", String(event.newState === "open"));
-    if (event.newState === "open") panel.replaceChildren(content(close));
+    if (event.newState === "open") fill(panel, content(close));
   });
   panel.addEventListener("toggle", (event) => {
     if (event.newState !== "open") return;

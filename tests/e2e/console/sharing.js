@@ -1,0 +1,125 @@
+// A filtered view, shared: opened by somebody without an account, changed by a change of the filter, ended by a deletion.
+'use strict';
+
+const assert = require('node:assert/strict');
+const { Person, accessible, clipboard, eventually, play, setUp, ship } = require('./browser.js');
+
+const LOGS = ['test', 'prod', 'prod'].map((env, at) => ({ env, level: 'info', service: `service-${at}`, message: `log of ${env} ${at}`, secret: `only-${env}` }));
+// How long an open page may take to notice that its link is over.
+const NOTICED_WITHIN_MS = 15_000;
+
+async function addFilter(page, field, value, description) {
+    await page.getByRole('button', { name: 'Add filter' }).click();
+    await page.getByLabel('Description').fill(description);
+    await page.getByLabel('Field', { exact: true }).fill(field);
+    await page.getByLabel('Value').fill(value);
+    await page.getByRole('dialog').getByRole('button', { name: 'Add filter' }).click();
+    await page.getByRole('cell', { name: value, exact: true }).waitFor();
+}
+
+async function chooseFilters(page, ...names) {
+    await page.getByRole('dialog').locator('summary').click();
+    for (const box of await page.getByRole('dialog').getByRole('checkbox').all()) await box.uncheck();
+    for (const name of names) await page.getByRole('checkbox', { name }).check();
+}
+
+const shown = (page) => page.locator('tr.log').allTextContents();
+
+play(async (browser) => {
+    const { admin, page } = await setUp(browser);
+    const settings = await page.evaluate(() => fetch('/v1/account-management/settings').then((answer) => answer.json()));
+    await ship(settings.defaultToken.token, LOGS);
+
+    // Filters and a shared token, by clicking.
+    await page.goto('/#/settings/tokens/shared');
+    await page.getByText('No filters yet').waitFor();
+    await addFilter(page, 'env', 'test', 'Only test');
+    await addFilter(page, 'env', 'prod', 'Only prod');
+    await page.getByRole('button', { name: 'Add shared token' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('partner');
+    await page.getByText('Without a filter its links show all').waitFor();
+    await chooseFilters(page, /Only test/);
+    await page.getByRole('dialog').getByRole('button', { name: 'Add shared token' }).click();
+    await page.getByText('“partner” is added.').waitFor();
+
+    // A view of everything, with columns, shared with that token.
+    await page.goto('/#/explore?query=message:log&columns=env,message');
+    await eventually('all logs are found', async () => {
+        if ((await shown(page)).length === LOGS.length) return true;
+        await page.getByLabel('Search').press('Enter');
+        return new Promise((resolve) => setTimeout(resolve, 200, false));
+    });
+    await page.getByRole('button', { name: 'Share' }).click();
+    await page.getByRole('radio', { name: /partner/ }).check();
+    await accessible(page, 'the Share dialog');
+    await page.getByRole('button', { name: 'Copy link' }).click();
+    const link = await clipboard(page);
+    assert.match(link, /\/\?embed=true&shareToken=\w+#\/explore\?.*from=now-15m/);
+    await page.getByText('Snapshot: stands still').click();
+    const snapshot = await page.getByLabel('Link').inputValue();
+    assert.match(snapshot, /from=\d{4}-\d\d-\d\dT/);
+    await page.getByRole('button', { name: 'Close' }).click();
+
+    // Somebody without an account, in another browser.
+    const recipient = await Person.arrive(browser);
+    const theirs = await recipient.page();
+    await theirs.goto(link);
+    await theirs.getByRole('heading', { name: 'Explore' }).waitFor({ state: 'attached' });
+    await eventually('the log of test is shown', async () => (await shown(theirs)).length === 1);
+    assert.match((await shown(theirs))[0], /log of test 0/);
+    assert.equal(await theirs.getByRole('navigation').count(), 0, 'a recipient sees a navigation');
+    assert.equal(await theirs.getByRole('button', { name: 'Share' }).count(), 0);
+    await theirs.getByText('1 log', { exact: true }).waitFor();
+    await accessible(theirs, 'a shared view');
+
+    // No way to more: not by searching, not by the field list, not by the API.
+    await theirs.getByLabel('Search').fill('env:prod');
+    await theirs.getByLabel('Search').press('Enter');
+    await theirs.getByText('No logs found').waitFor();
+    await theirs.getByLabel('Search').fill('');
+    await theirs.getByLabel('Search').press('Enter');
+    await eventually('the log of test is shown again', async () => (await shown(theirs)).length === 1);
+    assert.doesNotMatch(await theirs.locator('body').innerText(), /only-prod|log of prod/);
+
+    // Another filter: the link that was sent shows something else.
+    await page.goto('/#/settings/tokens/shared');
+    await page.getByRole('button', { name: 'Edit partner and its filters' }).click();
+    await chooseFilters(page, /Only prod/);
+    await page.getByRole('button', { name: 'Save changes' }).click();
+    await page.getByText('“partner” is saved.').waitFor();
+    await theirs.reload();
+    await eventually('the logs of prod are shown', async () => (await shown(theirs)).length === 2);
+    assert.doesNotMatch((await shown(theirs)).join(), /log of test/);
+
+    // A filter that goes suspends the token, and says so beforehand.
+    await page.getByRole('button', { name: 'Delete the filter Only prod' }).click();
+    await page.getByRole('dialog').getByText('“partner” uses it.').waitFor();
+    await page.getByRole('button', { name: 'Delete filter' }).click();
+    await page.getByText('suspended').waitFor();
+    await theirs.reload();
+    await theirs.getByText('No logs found').waitFor();
+    await page.getByRole('button', { name: 'Edit partner and its filters' }).click();
+    await chooseFilters(page, /Only test/);
+    await page.getByRole('button', { name: 'Save changes' }).click();
+    await theirs.reload();
+    await eventually('the log of test is back', async () => (await shown(theirs)).length === 1);
+
+    // Live: a new log of test comes by itself, one of prod does not.
+    await theirs.getByRole('button', { name: 'Live tail' }).click();
+    await ship(settings.defaultToken.token, [{ env: 'prod', message: 'log of prod live' }, { env: 'test', message: 'log of test live' }]);
+    await theirs.getByText('log of test live').waitFor();
+    assert.doesNotMatch((await shown(theirs)).join(), /log of prod/);
+
+    // Deleted: the open page dies, and the link does.
+    await page.getByRole('button', { name: 'Delete partner' }).click();
+    await page.getByRole('dialog').getByText('Every link made with it ends at once').waitFor();
+    await page.getByRole('button', { name: 'Delete shared token' }).click();
+    await page.getByText('“partner” is deleted').waitFor();
+    await theirs.getByText('This link is no longer valid').waitFor({ timeout: NOTICED_WITHIN_MS });
+    await theirs.goto('about:blank');
+    await theirs.goto(link);
+    await theirs.getByText('This link is no longer valid').waitFor();
+    await accessible(theirs, 'a link that is over');
+    await recipient.leave();
+    await admin.leave();
+});

@@ -1,0 +1,159 @@
+// An admin's first day: from the set-up link to a token that is created, copied, renamed, disabled and deleted while a
+// published shipper ships with it.
+'use strict';
+
+const assert = require('node:assert/strict');
+const { createLogger } = require('logzio-nodejs');
+const { clipboard, eventually, play, setUp, signIn, Person } = require('./browser.js');
+
+const REFUSED_WITHIN_MS = 1000;
+// Gateways report what they count every ten seconds, and the page asks as often.
+const REPORTED_WITHIN_MS = 40_000;
+
+// logzio-nodejs, shipping a log now and then, and what became of them.
+class Shipper {
+    constructor(token) {
+        this.accepted = 0;
+        this.refused = 0;
+        this.sent = 0;
+        const { hostname: host, port } = new URL(process.env.INGEST);
+        this.logger = createLogger({
+            token, host, port, protocol: 'http', type: 'shipper', bufferSize: 1, sendIntervalMs: 50, numberOfRetries: 0,
+            addOtelContext: false, supressErrors: true,
+            callback: (refusal, bulk) => {
+                if (refusal) this.refused += bulk?.logs?.length ?? 1;
+                else this.accepted += 1;
+            },
+        });
+        this.timer = setInterval(() => this.logger.log({ id: (this.sent += 1), message: 'a real shipper ships' }), 20);
+    }
+
+    stop() {
+        clearInterval(this.timer);
+        this.logger.close();
+    }
+}
+
+const row = (page, name) => page.getByRole('row').filter({ has: page.getByText(name, { exact: true }) });
+
+play(async (browser) => {
+    const { admin, page } = await setUp(browser);
+    await page.getByText('No logs found').waitFor();
+
+    // A set-up link works once.
+    const other = await Person.arrive(browser);
+    const late = await other.page();
+    await late.goto(process.env.SETUP_LINK);
+    await late.getByLabel('Email').fill('mallory@example.com');
+    await late.getByLabel('Password').fill('me too please me too');
+    await late.getByRole('button', { name: 'Create admin' }).click();
+    await late.locator('.form-problem').filter({ hasText: /\w/ }).waitFor();
+    await other.leave();
+
+    await page.getByRole('link', { name: 'Manage tokens' }).click();
+    await page.getByText('1 of 15').waitFor();
+    const sole = page.getByRole('switch', { name: 'default enabled' });
+    assert.equal(await sole.getAttribute('aria-disabled'), 'true', 'a sole token can be switched off');
+    assert.match(await sole.getAttribute('title'), /only token/, 'it does not say why');
+    await page.getByRole('button', { name: /^Delete default: .*only token/ }).waitFor();
+
+    // Create, with a mistake first.
+    await page.getByRole('button', { name: 'New log shipping token' }).click();
+    await page.getByRole('button', { name: 'Create token' }).click();
+    await page.getByText('Give it a name.').waitFor();
+    await page.getByLabel('Name', { exact: true }).fill('default');
+    await page.getByRole('button', { name: 'Create token' }).click();
+    await page.locator('dialog .form-problem').filter({ hasText: /name/i }).waitFor();
+    await page.getByLabel('Name', { exact: true }).fill('apac prod');
+    await page.getByRole('button', { name: 'Create token' }).click();
+    await page.getByText('2 of 15').waitFor();
+
+    // Copy.
+    await page.getByRole('button', { name: 'Copy the token apac prod' }).click();
+    await row(page, 'apac prod').getByText('Copied').waitFor();
+    const token = await clipboard(page);
+    assert.match(token, /^[A-Za-z0-9]{32}$/);
+
+    const shipper = new Shipper(token);
+    await eventually('it ships', () => shipper.accepted > 10);
+
+    // Rename in place: nothing is refused.
+    await page.getByRole('button', { name: 'Rename apac prod' }).click();
+    await page.getByLabel('New name of apac prod').fill('apac production');
+    await page.keyboard.press('Enter');
+    await row(page, 'apac production').waitFor();
+    assert.equal(shipper.refused, 0, 'renaming stopped a shipper');
+
+    // The page learns who ships, by itself.
+    await row(page, 'apac production').getByText(/just now|minute/).waitFor({ timeout: REPORTED_WITHIN_MS });
+
+    // Disable: it says who still ships, and the shipper is refused within a moment.
+    await page.getByRole('switch', { name: 'apac production enabled' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('Somebody still ships with it.').waitFor();
+    await dialog.getByText('127.0.0.1').waitFor();
+    await dialog.getByRole('button', { name: 'Disable token' }).click();
+    await page.getByText('1 of 15').waitFor();
+    const disabled = Date.now();
+    const before = shipper.refused;
+    await eventually('it is refused', () => shipper.refused > before, REFUSED_WITHIN_MS);
+    const accepted = shipper.accepted;
+    await eventually('many are refused', () => shipper.refused > before + 10);
+    assert.equal(shipper.accepted, accepted, `accepted ${Date.now() - disabled} ms after it was disabled`);
+
+    // Enable: it ships on.
+    await page.getByRole('switch', { name: 'apac production enabled' }).click();
+    await page.getByText('2 of 15').waitFor();
+    await eventually('it is accepted again', () => shipper.accepted > accepted);
+
+    // Delete.
+    await page.getByRole('button', { name: 'Delete apac production' }).click();
+    await dialog.getByText('Somebody still ships with it.').waitFor();
+    await dialog.getByRole('button', { name: 'Delete token' }).click();
+    await page.getByText('“apac production” is deleted.').waitFor();
+    assert.equal(await page.getByRole('button', { name: 'Copy the token apac production' }).count(), 0);
+    const atDeletion = shipper.refused;
+    await eventually('it is refused for good', () => shipper.refused > atDeletion + 5);
+    shipper.stop();
+
+    // What was accepted stays.
+    await page.goto('/#/explore?query=type:shipper');
+    await eventually('all accepted logs are found', async () => {
+        const text = await page.locator('.count').textContent();
+        if (Number(text.replace(/\D/g, '')) === shipper.accepted) return true;
+        await page.keyboard.press('Escape');
+        await page.getByLabel('Search').press('Enter');
+        return new Promise((resolve) => setTimeout(resolve, 300, false));
+    });
+    console.log(`${shipper.accepted} accepted, ${shipper.refused} refused`);
+
+    // Operations shows who goes on with it.
+    await page.getByRole('link', { name: 'Operations' }).click();
+    await page.getByText('still uses a deleted token').waitFor({ timeout: REPORTED_WITHIN_MS });
+    await page.getByRole('link', { name: 'Audit trail' }).click();
+    await page.getByText('shipping-token.delete').first().waitFor();
+
+    // API tokens: shown once.
+    await page.getByRole('link', { name: 'Manage tokens' }).click();
+    await page.getByRole('link', { name: 'API tokens' }).click();
+    await page.getByRole('button', { name: 'New API token' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('terraform');
+    await page.getByRole('button', { name: 'Create token' }).click();
+    await page.getByText('it is shown this once').waitFor();
+    await page.getByRole('button', { name: 'Copy the API token' }).click();
+    const apiToken = await clipboard(page);
+    await page.getByRole('button', { name: 'I have copied it' }).click();
+    const whoami = () => fetch(`${process.env.CONSOLE}/v2/whoami`, { headers: { 'X-API-TOKEN': apiToken } });
+    assert.equal((await whoami()).status, 200);
+    await page.getByRole('button', { name: 'Delete terraform' }).click();
+    await page.getByRole('button', { name: 'Delete API token' }).click();
+    await page.getByText('“terraform” is deleted.').waitFor();
+    assert.equal((await whoami()).status, 403);
+
+    // Out, and in again with the password.
+    await page.getByRole('button', { name: /ada@example.com/ }).click();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+    await signIn(admin);
+    await admin.leave();
+});

@@ -1,0 +1,110 @@
+// Every page, in light and dark, on a desk and on a phone: a picture of each, and what axe finds.
+'use strict';
+
+const { ADMIN, DESK, PHONE, Person, accessible, eventually, picture, play, setUp, ship, signIn } = require('./browser.js');
+
+const MESSAGES = [
+    ['info', 'request served'], ['info', 'cart updated'], ['info', 'token refreshed'], ['debug', 'cache hit for user 8812'],
+    ['warn', 'upstream answered after 2.4 s'], ['error', 'card processor refused the connection'],
+];
+const SERVICES = ['checkout', 'payments', 'search', 'gateway'];
+const LOGS = 600;
+const SECONDS_BACK = 840;
+
+function log(at) {
+    const [level, message] = MESSAGES[(at * 7 + (at >> 3)) % MESSAGES.length];
+    const back = SECONDS_BACK * 1000 * (at / LOGS) ** 1.6;
+    return {
+        '@timestamp': new Date(Date.now() - back).toISOString(), level, message,
+        service: SERVICES[(at * 5) % SERVICES.length], env: at % 3 ? 'prod' : 'test',
+        status: level === 'error' ? 502 : 200, latency_ms: ((at * 37) % 900) + 0.5,
+        user: { id: `u-${(at * 131) % 9000}`, plan: at % 4 ? 'free' : 'pro' },
+    };
+}
+
+// What an account in use has, by the API.
+async function furnish(page) {
+    const call = (method, path, body) => page.evaluate(
+        ([method, path, body]) => fetch(path, {
+            method,
+            headers: { 'Content-Type': 'application/json', 'X-Requested-With': 'shipgate' },
+            body: body && JSON.stringify(body),
+        }).then((answer) => answer.json().catch(() => null)),
+        [method, path, body],
+    );
+    const { defaultToken } = await call('GET', '/v1/account-management/settings');
+    await ship(defaultToken.token, Array.from({ length: LOGS }, (_, at) => log(at)));
+    const created = [];
+    for (const name of ['apac prod', 'eu prod', 'old jenkins', 'laptop of Grace']) created.push(await call('POST', '/v1/log-shipping/tokens', { name }));
+    for (const token of created.slice(0, 3)) await ship(token.token, [log(1), log(2)]);
+    for (const token of created.slice(2)) await call('PUT', `/v1/log-shipping/tokens/${token.id}`, { enabled: false });
+    await eventually('a disabled token is refused', async () => (await fetch(`${process.env.INGEST}/?token=${created[2].token}`, { method: 'POST', body: '{}' })).status === 401);
+    const filters = [];
+    for (const [field, value, description] of [['env', 'test', 'Only the test environment'], ['service', 'payments', 'Payments']]) {
+        filters.push(await call('POST', '/v1/shared-tokens/filters', { field, value, description }));
+    }
+    const partner = await call('POST', '/v1/shared-tokens', { tokenName: 'payments partner', filters: filters.map(({ id }) => id), filtersOperator: 'OR' });
+    await call('POST', '/v1/shared-tokens', { tokenName: 'status page', filters: [], expirationDate: Math.floor(Date.now() / 1000) + 20 * 86_400 });
+    await call('POST', '/v1/users', { email: 'grace@example.com', role: 'user' });
+    await call('POST', '/v1/views', { name: 'Failed payments', view: 'explore?query=service%3Apayments+AND+level%3Aerror&from=now-1h' });
+    return partner.token;
+}
+
+const click = (role, name) => (page) => page.getByRole(role, { name }).first().click();
+
+// Name, address, what is waited for, and what is done first.
+const pages = (shareToken) => [
+    ['explore', '/#/explore', '.log', (page) => page.locator('.opener').nth(1).click()],
+    ['explore-columns', '/#/explore?query=env:prod&columns=level,service,message,latency_ms', '.log'],
+    ['explore-mistake', '/#/explore?query=level:(error', '.query-problem p'],
+    ['explore-nothing', '/#/explore?query=nothing-of-this-kind', '.empty'],
+    ['explore-share', '/#/explore?query=level:error', '.log', click('button', 'Share')],
+    ['explore-range', '/#/explore', '.log', click('button', /Time range/)],
+    ['tokens-shipping', '/#/settings/tokens/shipping', '.table'],
+    ['tokens-shipping-delete', '/#/settings/tokens/shipping', '.table', click('button', 'Delete eu prod')],
+    ['tokens-shared', '/#/settings/tokens/shared', '.table'],
+    ['tokens-shared-edit', '/#/settings/tokens/shared', '.table', async (page) => {
+        await click('button', /Edit payments partner/)(page);
+        await page.locator('dialog summary').click();
+    }],
+    ['tokens-api', '/#/settings/tokens/api', '.table'],
+    ['general', '/#/settings/general', '.facts'],
+    ['users', '/#/settings/users', '.table'],
+    ['send', '/#/send?shipper=vector', '.snippet'],
+    ['operations', '/#/operations', '.figures'],
+    ['operations-audit', '/#/operations/audit', '.table'],
+    ['nowhere', '/#/nowhere', '.empty'],
+    ['recipient', `/?embed=true&shareToken=${shareToken}#/explore`, '.log'],
+    ['link-over', '/?embed=true&shareToken=nothing#/explore', '.empty'],
+];
+const DOORS = [['login', '/#/login'], ['setup', '/#/setup?token=x'], ['join', '/#/join?token=x']];
+
+async function visit(page, name, look, [address, ready, first]) {
+    await page.goto('about:blank');
+    await page.goto(address);
+    await page.locator(ready).first().waitFor();
+    await page.locator('.searching, .bone').first().waitFor({ state: 'detached' });
+    if (first) await first(page);
+    // Whatever moves in has arrived.
+    await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((each) => each.effect.getTiming().iterations === 1).map((each) => each.finished)));
+    await picture(page, `${name}-${look}`);
+    await accessible(page, `${name}, ${look}`);
+}
+
+play(async (browser) => {
+    const { admin, page } = await setUp(browser);
+    const shareToken = await furnish(page);
+    await admin.leave();
+    for (const colorScheme of ['light', 'dark']) {
+        for (const [device, options] of [['desk', DESK], ['phone', PHONE]]) {
+            const look = `${colorScheme}-${device}`;
+            const visitor = await Person.arrive(browser, { ...options, colorScheme });
+            const outside = await visitor.page();
+            for (const [name, address] of DOORS) await visit(outside, name, look, [address, 'form']);
+            await outside.close();
+            const page = await signIn(visitor, ADMIN);
+            for (const [name, ...rest] of pages(shareToken)) await visit(page, name, look, rest);
+            await visitor.leave();
+        }
+    }
+});
