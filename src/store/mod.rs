@@ -185,6 +185,16 @@ impl Store {
         self.0.latest.subscribe()
     }
 
+    /// Seals a text that a client is to bring back, and may neither read nor make up. Only the same `owner` gets it open.
+    pub fn seal(&self, owner: &str, text: &str) -> String {
+        self.0.cipher.seal(owner, text)
+    }
+
+    /// Opens what [`Self::seal`] made; `None` of anything else.
+    pub fn unseal(&self, owner: &str, sealed: &str) -> Option<String> {
+        self.0.cipher.open(owner, sealed).ok()
+    }
+
     /// Closes every connection, when nobody asks any more.
     pub async fn close(&self) {
         self.0.readers.close().await;

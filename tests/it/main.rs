@@ -20,5 +20,6 @@ mod protocols;
 mod reading;
 mod reload;
 mod replicas;
+mod sharing;
 mod tidy;
 mod tokens;

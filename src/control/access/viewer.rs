@@ -4,7 +4,6 @@
 //! A shared token that is sent decides, whatever else is sent with it: who looks at a link, an admin included, sees what its
 //! recipients see. It is taken from the header `X-SHARED-TOKEN`, or, of a request that only reads, from the query's
 //! `shareToken`. It reads; it never manages.
-#![allow(dead_code, reason = "the routes that read logs are not here yet")]
 
 use super::super::error::{ApiError, Area};
 use super::super::sign_ins::SignedIn;
@@ -47,14 +46,32 @@ impl Viewer {
         Ok(Self { account: standing.account, access: standing.access, credential, store, changes })
     }
 
-    /// The time, Unix milliseconds, by the control plane's clock.
-    pub(in crate::control) fn unix_ms(&self) -> u64 {
-        self.store.unix_ms()
-    }
-
     /// What it may read, as the request began.
     pub(in crate::control) fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// Whether it came by a link: then it is told nothing that comes from logs which it may not see, such as how many were
+    /// looked through.
+    pub(in crate::control) fn is_recipient(&self) -> bool {
+        matches!(self.credential, Credential::SharedToken(_))
+    }
+
+    /// A place in the log as this viewer is to bring it back. Recipients cannot read it: from one place to the next it would
+    /// tell how much there is between them.
+    pub(in crate::control) fn shown_place(&self, place: String) -> String {
+        match self.credential {
+            Credential::SharedToken(digest) => self.store.seal(&place_owner(digest), &place),
+            _ => place,
+        }
+    }
+
+    /// A place that [`Self::shown_place`] showed this viewer; `None` of anything else.
+    pub(in crate::control) fn place(&self, shown: &str) -> Option<String> {
+        match self.credential {
+            Credential::SharedToken(digest) => self.store.unseal(&place_owner(digest), shown),
+            _ => Some(shown.to_owned()),
+        }
     }
 
     /// For a request that lives long.
@@ -159,6 +176,10 @@ impl Watch {
             Err(_) => Err(Over::Unavailable),
         }
     }
+}
+
+fn place_owner(digest: TokenDigest) -> String {
+    format!("place:{}", digest.to_hex())
 }
 
 /// The credential that a request was sent with.

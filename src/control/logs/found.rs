@@ -36,8 +36,9 @@ pub(in crate::control) struct Logs {
     cursor: Option<String>,
     /// Whether logs are missing: there was no time for all, or some cannot be read.
     partial: bool,
-    /// Bytes of logs that were looked through.
-    scanned_bytes: u64,
+    /// Bytes of logs that were looked through; missing for a shared token, which is not told how much it may not see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scanned_bytes: Option<u64>,
     took_ms: u64,
 }
 
@@ -82,16 +83,16 @@ pub(in crate::control) async fn search(
     let cursor: Option<Cursor> = match page.cursor.as_deref() {
         None | Some("") => None,
         Some(text) => {
-            let cursor = text.parse();
-            Some(cursor.map_err(|_| ApiError::Malformed("cursor is none that was given out".to_owned()))?)
+            let cursor = reading.viewer.place(text).and_then(|text| text.parse().ok());
+            Some(cursor.ok_or_else(|| ApiError::Malformed("cursor is none that was given out".to_owned()))?)
         }
     };
     let found = reading.reader.search(question, limit, cursor).await.map_err(failed)?;
     Ok(Json(Logs {
         logs: found.logs.iter().filter_map(LogObject::new).collect(),
-        cursor: found.cursor.map(|cursor| cursor.to_string()),
+        cursor: found.cursor.map(|cursor| reading.viewer.shown_place(cursor.to_string())),
         partial: found.partial,
-        scanned_bytes: found.scanned_bytes,
+        scanned_bytes: (!reading.viewer.is_recipient()).then_some(found.scanned_bytes),
         took_ms: began.elapsed().as_millis() as u64,
     }))
 }

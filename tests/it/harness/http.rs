@@ -127,17 +127,21 @@ impl Connection {
     }
 
     fn read_chunks(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
-        loop {
-            let mut size = String::new();
-            self.stream.read_line(&mut size)?;
-            let size = usize::from_str_radix(size.trim(), 16).expect("a chunk's size");
-            let mut chunk = vec![0; size + 2];
-            self.stream.read_exact(&mut chunk)?;
-            body.extend_from_slice(&chunk[..size]);
-            if size == 0 {
-                return Ok(());
-            }
+        while let Some(chunk) = self.chunk()? {
+            body.extend_from_slice(&chunk);
         }
+        Ok(())
+    }
+
+    /// The next chunk of a body that is sent so; `None` at its end.
+    pub fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut size = String::new();
+        self.stream.read_line(&mut size)?;
+        let size = usize::from_str_radix(size.trim(), 16).map_err(io::Error::other)?;
+        let mut chunk = vec![0; size + 2];
+        self.stream.read_exact(&mut chunk)?;
+        chunk.truncate(size);
+        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
     }
 }
 
