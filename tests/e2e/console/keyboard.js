@@ -30,7 +30,7 @@ play(async (browser) => {
 
     // `/` goes to the search box, Esc out of it.
     await press('/');
-    assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Search');
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Search logs');
     await press('Escape');
 
     // `?` tells the shortcuts, Esc closes them and gives the focus back.

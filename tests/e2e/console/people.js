@@ -61,7 +61,7 @@ play(async (browser) => {
     await page.getByRole('button', { name: 'Suspend', exact: true }).click();
     await page.getByRole('dialog', { name: /Suspend/ }).getByRole('button', { name: 'Suspend' }).click();
     await page.getByText('grace@example.com is suspended.').waitFor();
-    await hers.getByLabel('Search').press('Enter');
+    await hers.getByLabel('Search logs').press('Enter');
     await hers.getByRole('heading', { name: 'Sign in' }).waitFor();
     await page.getByRole('button', { name: 'Actions for grace@example.com' }).click();
     await page.getByRole('button', { name: 'Let in again' }).click();

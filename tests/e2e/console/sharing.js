@@ -46,7 +46,7 @@ play(async (browser) => {
     await page.goto('/#/explore?query=message:log&columns=env,message');
     await eventually('all logs are found', async () => {
         if ((await shown(page)).length === LOGS.length) return true;
-        await page.getByLabel('Search').press('Enter');
+        await page.getByLabel('Search logs').press('Enter');
         return new Promise((resolve) => setTimeout(resolve, 200, false));
     });
     await page.getByRole('button', { name: 'Share' }).click();
@@ -73,11 +73,11 @@ play(async (browser) => {
     await accessible(theirs, 'a shared view');
 
     // No way to more: not by searching, not by the field list, not by the API.
-    await theirs.getByLabel('Search').fill('env:prod');
-    await theirs.getByLabel('Search').press('Enter');
-    await theirs.getByText('No logs found').waitFor();
-    await theirs.getByLabel('Search').fill('');
-    await theirs.getByLabel('Search').press('Enter');
+    await theirs.getByLabel('Search logs').fill('env:prod');
+    await theirs.getByLabel('Search logs').press('Enter');
+    await theirs.getByRole('heading', { name: 'No logs found' }).waitFor();
+    await theirs.getByLabel('Search logs').fill('');
+    await theirs.getByLabel('Search logs').press('Enter');
     await eventually('the log of test is shown again', async () => (await shown(theirs)).length === 1);
     assert.doesNotMatch(await theirs.locator('body').innerText(), /only-prod|log of prod/);
 
@@ -97,7 +97,7 @@ play(async (browser) => {
     await page.getByRole('button', { name: 'Delete filter' }).click();
     await page.getByText('suspended').waitFor();
     await theirs.reload();
-    await theirs.getByText('No logs found').waitFor();
+    await theirs.getByRole('heading', { name: 'No logs found' }).waitFor();
     await page.getByRole('button', { name: 'Edit partner and its filters' }).click();
     await chooseFilters(page, /Only test/);
     await page.getByRole('button', { name: 'Save changes' }).click();

@@ -38,7 +38,7 @@ const row = (page, name) => page.getByRole('row').filter({ has: page.getByText(n
 
 play(async (browser) => {
     const { admin, page } = await setUp(browser);
-    await page.getByText('No logs found').waitFor();
+    await page.getByRole('heading', { name: 'No logs found' }).waitFor();
 
     // A set-up link works once.
     const other = await Person.arrive(browser);
@@ -122,7 +122,7 @@ play(async (browser) => {
         const text = await page.locator('.count').textContent();
         if (Number(text.replace(/\D/g, '')) === shipper.accepted) return true;
         await page.keyboard.press('Escape');
-        await page.getByLabel('Search').press('Enter');
+        await page.getByLabel('Search logs').press('Enter');
         return new Promise((resolve) => setTimeout(resolve, 300, false));
     });
     console.log(`${shipper.accepted} accepted, ${shipper.refused} refused`);

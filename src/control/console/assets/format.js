@@ -48,7 +48,7 @@ export function logTime(milliseconds) {
 }
 
 // Names joined for a sentence: "a", "a and b", "a, b and c".
-export function listed(names) {
+export function listed(names, word = "and") {
   if (names.length < 2) return names.join("");
-  return `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+  return `${names.slice(0, -1).join(", ")} ${word} ${names.at(-1)}`;
 }

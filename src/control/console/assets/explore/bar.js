@@ -21,7 +21,7 @@ export function queryBar(view) {
     class: "query-input",
     type: "search",
     placeholder: "Search: timeout, level:error, status:>=500 AND NOT service:batch",
-    "aria-label": "Search",
+    "aria-label": "Search logs",
     "aria-describedby": "query-problem",
     autocomplete: "off",
     autocapitalize: "off",

@@ -1,6 +1,7 @@
 // The fields of the logs that were found, with their most frequent values.
 
 import { fill, h } from "../dom.js";
+import { meter } from "../components/drawings.js";
 import { iconButton } from "../components/field.js";
 import { failed, loading } from "../components/states.js";
 import { short } from "../format.js";
@@ -77,7 +78,7 @@ function values({ view, mayFilter }, field) {
           iconButton("plus", `Only ${field.name}: ${value}`, { onclick: () => view.narrow(field.name, value, false) }),
           iconButton("minus", `Without ${field.name}: ${value}`, { onclick: () => view.narrow(field.name, value, true) }),
         ),
-        h("meter", { class: "meter", min: 0, max: field.count, value: count, "aria-label": `${value}: ${count} logs` }),
+        meter(count, field.count, `${value}: ${count} logs`),
       ),
     ),
   );

@@ -71,7 +71,7 @@ function sees(token, filters) {
   if (token.suspended) return "suspended: shows nothing";
   if (!token.filters?.length) return "shows all of the account's logs";
   const mine = filters.filter((filter) => token.filters.includes(filter.id)).map((filter) => `${filter.field}: ${filter.value}`);
-  return `${token.filtersOperator === "OR" ? "any of " : ""}${listed(mine)}`;
+  return `shows logs with ${listed(mine, token.filtersOperator === "OR" ? "or" : "and")}`;
 }
 
 function outcome(view, { token, kind }, filters) {
@@ -84,7 +84,7 @@ function outcome(view, { token, kind }, filters) {
     { class: "form" },
     token.suspended && notice("warning", "This token's last filter was deleted. Its links show nothing until an admin saves its filters again."),
     !token.suspended && !token.filters?.length && notice("warning", "This token has no filter: whoever holds the link sees all of the account's logs, not only this view."),
-    h("p", { class: "hint" }, `Anyone with the link sees `, h("strong", {}, described(range)), `${token.filters?.length ? `, where ${sees(token, filters)}` : ""}${token.queryBar === false ? ", and cannot search" : ", and may search within that"}. Deleting the token ends it.`),
+    h("p", { class: "hint" }, `“${token.name}” ${sees(token, filters)}. Whoever has the link first sees this view, `, h("strong", {}, described(range)), token.queryBar === false ? ", and cannot search." : ", and may then search.", " Deleting the token ends the link."),
     h("div", { class: "link-row" }, input, copyButton(link, "Copy link", { class: "button primary copy" })),
     h("p", {}, h("a", { href: link, target: "_blank", rel: "noopener" }, icon("eye"), "See what they will see")),
   );

@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import { fill, h } from "../dom.js";
-import { sparkline } from "../components/sparkline.js";
+import { meter, sparkline } from "../components/drawings.js";
 import { confirm } from "../components/dialog.js";
 import { iconButton } from "../components/field.js";
 import { empty, into } from "../components/states.js";
@@ -115,7 +115,7 @@ function refusals(tokens) {
     "ul",
     { class: "bars" },
     rows.map(([reason, count]) =>
-      h("li", {}, h("span", { class: "bars-name" }, reason.replaceAll("_", " ")), h("meter", { class: "meter", min: 0, max: most, value: count, "aria-label": `${reason}: ${count}` }), h("span", { class: "number" }, short(count))),
+      h("li", {}, h("span", { class: "bars-name" }, reason.replaceAll("_", " ")), meter(count, most, `${reason}: ${count}`), h("span", { class: "number" }, short(count))),
     ),
   );
 }

@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import { announce, fill, h } from "../dom.js";
 import { copyIcon, secret } from "../components/copy.js";
 import { confirm, formDialog } from "../components/dialog.js";
+import { meter } from "../components/drawings.js";
 import { field, iconButton, toggle } from "../components/field.js";
 import { into, notice } from "../components/states.js";
 import { table } from "../components/table.js";
@@ -83,7 +84,7 @@ function draw(view) {
       "div",
       { class: "bar" },
       h("p", { class: "meter-text" }, h("strong", {}, `${limits.numOfEnabledTokens} of ${limits.maxAllowedTokens}`), " enabled", limits.numOfRetiringTokens ? `, ${limits.numOfRetiringTokens} retiring` : ""),
-      h("meter", { class: "meter", min: 0, max: limits.maxAllowedTokens, value: limits.numOfEnabledTokens, "aria-label": "Enabled tokens" }),
+      meter(limits.numOfEnabledTokens, limits.maxAllowedTokens, "Enabled tokens"),
       h("span", { class: "spring" }),
       create,
     ),

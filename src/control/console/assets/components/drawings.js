@@ -1,10 +1,11 @@
-// A line no larger than a word. What it shows is said beside it.
+// Drawings no larger than a word.
 
 import { svg } from "../dom.js";
 
 const WIDTH = 120;
 const HEIGHT = 24;
 
+// How a number went. What it shows is said beside it.
 export function sparkline(values) {
   const most = Math.max(...values, 1);
   const step = WIDTH / Math.max(values.length - 1, 1);
@@ -13,5 +14,15 @@ export function sparkline(values) {
     "svg",
     { class: "sparkline", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
     values.length > 1 && svg("polyline", { points: points.join(" ") }),
+  );
+}
+
+// How much of `most` a `value` is.
+export function meter(value, most, label) {
+  return svg(
+    "svg",
+    { class: "meter", viewBox: "0 0 100 1", preserveAspectRatio: "none", role: "img", "aria-label": label },
+    svg("rect", { class: "meter-most", width: 100, height: 1 }),
+    svg("rect", { class: "meter-value", width: Math.min(100, (100 * value) / Math.max(most, 1)), height: 1 }),
   );
 }
