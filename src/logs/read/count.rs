@@ -2,7 +2,7 @@
 
 use super::{Gather, Gathered, ReadError};
 use crate::domain::log::Log;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// Intervals in one histogram.
 const BUCKETS_MAX: usize = 10_000;
@@ -104,16 +104,29 @@ pub(super) fn histogram(interval_ms: u64, gathered: Gathered<Buckets>) -> Result
 
 #[derive(Default)]
 pub(super) struct Names {
+    /// How many logs there were: the number of the one that is being looked at.
     total: u64,
     by_name: HashMap<String, Counted>,
-    /// Of the log that is being looked at: fields that count already, and values, by the hash of both.
-    seen: HashSet<(String, Option<String>)>,
+}
+
+/// How many logs have something, each counted once.
+#[derive(Default)]
+struct Count {
+    count: u64,
+    last: u64,
 }
 
 #[derive(Default)]
 struct Counted {
-    count: u64,
-    values: HashMap<String, u64>,
+    logs: Count,
+    values: HashMap<String, Count>,
+}
+
+impl Count {
+    fn see(&mut self, log: u64) {
+        self.count += u64::from(self.last != log);
+        self.last = log;
+    }
 }
 
 impl Names {
@@ -130,41 +143,43 @@ impl Names {
 }
 
 impl Counted {
-    fn add(&mut self, value: &str, count: u64) {
-        if let Some(known) = self.values.get_mut(value) {
-            *known += count;
-        } else if self.values.len() < VALUES_MAX && value.len() <= VALUE_BYTES_MAX {
-            self.values.insert(value.to_owned(), count);
+    /// A value's count, unless there are too many values.
+    fn valued(&mut self, value: &str) -> Option<&mut Count> {
+        if !self.values.contains_key(value) {
+            if self.values.len() >= VALUES_MAX || value.len() > VALUE_BYTES_MAX {
+                return None;
+            }
+            self.values.insert(value.to_owned(), Count::default());
         }
+        self.values.get_mut(value)
     }
 }
 
 impl Gather for Names {
     fn visit(&mut self, _: u64, log: &Log) {
         self.total += 1;
-        let mut seen = std::mem::take(&mut self.seen);
-        seen.clear();
+        let number = self.total;
         log.any_field(|name, scalar| {
-            let text = scalar.text();
-            let (is_new_field, is_new_value) =
-                (seen.insert((name.to_owned(), None)), seen.insert((name.to_owned(), Some(text.to_owned()))));
             if let Some(counted) = self.named(name) {
-                counted.count += u64::from(is_new_field);
-                if is_new_value {
-                    counted.add(text, 1);
+                counted.logs.see(number);
+                if let Some(value) = counted.valued(scalar.text()) {
+                    value.see(number);
                 }
             }
             false
         });
-        self.seen = seen;
     }
 
     fn merge(&mut self, other: Self) {
         self.total += other.total;
         for (name, counted) in other.by_name {
             if let Some(known) = self.named(&name) {
-                known.count += counted.count;
-                counted.values.iter().for_each(|(value, count)| known.add(value, *count));
+                known.logs.count += counted.logs.count;
+                for (value, count) in counted.values {
+                    if let Some(known) = known.valued(&value) {
+                        known.count += count.count;
+                    }
+                }
             }
         }
     }
@@ -174,12 +189,12 @@ pub(super) fn fields(gathered: Gathered<Names>, values_max: usize) -> Fields {
     let Gathered { value: Names { total, by_name, .. }, partial, scanned_bytes } = gathered;
     let mut fields: Vec<_> = by_name
         .into_iter()
-        .map(|(name, Counted { count, values })| {
+        .map(|(name, Counted { logs, values })| {
             let mut values: Vec<_> =
-                values.into_iter().map(|(value, count)| Value { value, count }).collect();
+                values.into_iter().map(|(value, Count { count, .. })| Value { value, count }).collect();
             values.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
             values.truncate(values_max);
-            Field { name, count, values }
+            Field { name, count: logs.count, values }
         })
         .collect();
     fields.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));

@@ -23,18 +23,21 @@
 //! ```
 //!
 //! A filter is a Bloom filter of ten bits an entry. Entries are 64-bit hashes of a field's path and one of these: a word of its value in lower case; a
-//! number's value; a short text of several words or none.
+//! number's value; a short text of several words or none. Of `@timestamp` there are none where it is a plain instant.
 
 use super::files::{LogFile, Part};
-use super::needs::{Need, WHOLE_BYTES_MAX, Wanted};
+use super::needs::{Need, Wanted, is_whole};
 use crate::domain::log::{Log, Scalar};
 use crate::domain::query::number::Number;
 use crate::domain::query::words;
+use crate::domain::timestamp::instant_ms;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// How many bytes of lines a group holds, unless a block is longer.
 pub(super) const GROUP_BYTES: u64 = if cfg!(test) { 512 } else { 256 << 10 };
+/// Its values differ in every log; see [`is_plain_instant`].
+const TIME: &str = "@timestamp";
 const BITS_PER_ENTRY: usize = 10;
 const PROBES: u32 = 7;
 /// A filter that would be longer is left out.
@@ -150,6 +153,9 @@ impl Builder {
                 }
             }
             let text = scalar.text();
+            if path == TIME && is_plain_instant(text) {
+                return false;
+            }
             let mut count = 0;
             for word in words::of(text) {
                 count += 1;
@@ -159,7 +165,7 @@ impl Builder {
                     false => Entry::Word(&words::lower_case(word)).hash(path),
                 });
             }
-            if count != 1 && text.len() <= WHOLE_BYTES_MAX {
+            if is_whole(text, count) {
                 group.entries.insert(Entry::Whole(text).hash(path));
             }
             if let Scalar::Number(text) = scalar
@@ -302,6 +308,9 @@ impl Index {
 }
 
 fn may_hold_value(filter: &[u8], path: &str, value: &Wanted) -> bool {
+    if path == TIME && may_be_of_instant(value) {
+        return true;
+    }
     let has = |entry: Entry| {
         let bits = filter.len() as u64 * 8;
         probes(entry.hash(path), bits).all(|bit| filter[(bit / 8) as usize] & (1 << (bit % 8)) != 0)
@@ -311,8 +320,26 @@ fn may_hold_value(filter: &[u8], path: &str, value: &Wanted) -> bool {
         Wanted::Words(words) => has_words(words),
         Wanted::Number { number, words } => has(Entry::Number(number.as_f64())) || has_words(words),
         Wanted::Exact { text, words } => {
-            let is_whole = words.len() != 1 && text.len() <= WHOLE_BYTES_MAX;
-            has_words(words) && (!is_whole || has(Entry::Whole(text)))
+            has_words(words) && (!is_whole(text, words.len()) || has(Entry::Whole(text)))
+        }
+        Wanted::Prefix(_) | Wanted::Something => true,
+    }
+}
+
+/// Whether a text is an instant as most logs have it, in UTC: of these an index holds nothing but the times of its groups.
+fn is_plain_instant(text: &str) -> bool {
+    text.ends_with(['Z', 'z']) && instant_ms(text).is_some()
+}
+
+/// Whether such an instant may have what is wanted. Its words are of two or four digits, or have a `t` or a `z` as well.
+fn may_be_of_instant(value: &Wanted) -> bool {
+    let may = |word: &String| match word.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => matches!(word.len(), 2 | 4),
+        false => word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b't' | b'z')),
+    };
+    match value {
+        Wanted::Words(words) | Wanted::Number { words, .. } | Wanted::Exact { words, .. } => {
+            words.iter().all(may)
         }
         Wanted::Prefix(_) | Wanted::Something => true,
     }

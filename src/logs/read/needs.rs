@@ -8,8 +8,13 @@ use crate::domain::filter::{Access, Filter, Operator};
 use crate::domain::query::number::Number;
 use crate::domain::query::{Query, Test, words};
 
-/// Values up to this length that are not a single word are in an index as a whole, too.
-pub(super) const WHOLE_BYTES_MAX: usize = 64;
+/// Texts of an index that are in it as a whole, too: addresses, names and the like, of several words or of none.
+const WHOLE_BYTES_MAX: usize = 40;
+
+/// Whether an index holds a text of so many words as a whole.
+pub(super) fn is_whole(text: &str, words: usize) -> bool {
+    words != 1 && text.len() <= WHOLE_BYTES_MAX && Number::parse(text).is_none()
+}
 
 /// What must be there.
 #[derive(Debug, Clone, PartialEq)]

@@ -69,7 +69,8 @@ impl Scanner {
                 return Ok(());
             };
             rest = &rest[header.block_bytes()..];
-            if header.account != account || self.inflate(&header, block).is_err() {
+            let sound = header.check(&block[HEADER_BYTES..]).is_ok();
+            if !sound || header.account != account || self.inflate(&header, block).is_err() {
                 tracing::error!(path = %part.file.path().display(), seq = header.seq, "a block cannot be read");
                 self.damaged = true;
                 continue;
@@ -102,12 +103,10 @@ pub(super) fn inflate(
     inflater.decompress_to_buffer(block.get(HEADER_BYTES..).unwrap_or_default(), lines).map(drop)
 }
 
-/// The whole block that `bytes` begin with.
+/// The block that `bytes` begin with, if all of it is there.
 fn block(bytes: &[u8]) -> Option<(Header, &[u8])> {
     let header = Header::parse(bytes).ok()?;
-    let frame = bytes.get(HEADER_BYTES..header.block_bytes())?;
-    header.check(frame).ok()?;
-    Some((header, &bytes[..header.block_bytes()]))
+    Some((header, bytes.get(..header.block_bytes())?))
 }
 
 fn visit_lines(

@@ -8,12 +8,13 @@ use crate::journal::Journal;
 use crate::journal::disk::OsDisk;
 use crate::journal::tests as journal_tests;
 use crate::logs::{self, Logs};
+use bytes::Bytes;
 use journal_tests::{batch, eventually};
 use std::path::Path;
 
 const START_MS: u64 = 1_700_000_000_000;
 
-pub(super) fn config() -> Config {
+fn config() -> Config {
     Config { workers_max: 2, questions_max: 4, time_max: Duration::from_secs(60), found_bytes_max: 1 << 20 }
 }
 
@@ -32,7 +33,7 @@ impl Running {
     fn start_in(dir: tempfile::TempDir, file_bytes_max: u64) -> Self {
         let logs = logs::Config { file_bytes_max, ..logs::tests::config(dir.path()) };
         let (tails, metrics) = (Tails::default(), Arc::new(Metrics::new()));
-        let reader = reader(&logs.dir, Some(tails.clone()));
+        let reader = open(&logs.dir, config(), Some(tails.clone()));
         let journal = journal_tests::config(dir.path());
         let clock = Clock::manual(START_MS);
         let opened =
@@ -66,8 +67,8 @@ impl Running {
     }
 }
 
-fn reader(dir: &Path, tails: Option<Tails>) -> Reader {
-    Reader::open(dir.to_owned(), config(), Arc::new(OsDisk), tails, Arc::new(Metrics::new())).unwrap()
+fn open(dir: &Path, config: Config, tails: Option<Tails>) -> Reader {
+    Reader::open(dir.to_owned(), config, Arc::new(OsDisk), tails, Arc::new(Metrics::new())).unwrap()
 }
 
 fn all(account: u32) -> Question {
@@ -141,4 +142,5 @@ async fn a_tail_is_handed_what_is_acknowledged() {
     assert_eq!(tail.next().await, Err(TailEnd::Closed));
 }
 
+mod bounds;
 mod model;

@@ -8,8 +8,8 @@ use crate::domain::query::limit::Limit;
 use crate::domain::query::{Bound, Test};
 use std::collections::{BTreeMap, BTreeSet};
 
-const FIELDS: [&str; 9] = ["level", "message", "code", "a.b", "a", "tags", "n", "ü.é", "none"];
-const TEXTS: [&str; 22] = [
+const FIELDS: [&str; 10] = ["@timestamp", "level", "message", "code", "a.b", "a", "tags", "n", "ü.é", "none"];
+const TEXTS: [&str; 24] = [
     "info",
     "ERROR",
     "Error: disk full",
@@ -32,6 +32,8 @@ const TEXTS: [&str; 22] = [
     "a b",
     "x",
     "2026-01-01T00:00:00Z",
+    "2023",
+    "14T22",
 ];
 
 struct Random(u64);
@@ -200,7 +202,7 @@ async fn check(reader: &Reader, lines: &[String], question: &Question, random: &
 }
 
 /// Waits until every sealed file has its index.
-async fn indexed(dir: &Path) -> usize {
+pub(super) async fn indexed(dir: &Path) -> usize {
     let count = |end: &str| {
         let files = std::fs::read_dir(dir.join("logs/7")).unwrap();
         files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().ends_with(end)).count()
