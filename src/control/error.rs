@@ -98,7 +98,6 @@ pub(super) enum ApiError {
         column: usize,
         message: String,
     },
-    #[expect(dead_code, reason = "POST /v1/search comes next")]
     /// A part of a question that is known elsewhere and not here; its path, as in `aggs.a.avg`.
     Unsupported {
         path: String,

@@ -7,6 +7,7 @@ use crate::domain::account::{AccountId, TokenId};
 use crate::store::api_tokens::ApiTokenId;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
+use hyper::body::Bytes;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -30,6 +31,21 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Body<T> {
                     Err(ApiError::Malformed(format!("The body is not what this call takes: {error}")))
                 }
             },
+            Some(Arrived::TooLarge { bytes_max }) => Err(ApiError::TooLarge { bytes_max: *bytes_max }),
+            Some(Arrived::Late) | None => Err(ApiError::Late),
+        }
+    }
+}
+
+/// The body as it is.
+pub(super) struct RawBody(pub Bytes);
+
+impl FromRequestParts<App> for RawBody {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        match parts.extensions.get::<Arrived>() {
+            Some(Arrived::Whole(bytes)) => Ok(Self(bytes.clone())),
             Some(Arrived::TooLarge { bytes_max }) => Err(ApiError::TooLarge { bytes_max: *bytes_max }),
             Some(Arrived::Late) | None => Err(ApiError::Late),
         }

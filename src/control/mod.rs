@@ -157,6 +157,15 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(logs::found::fields))
         .routes(routes!(logs::tail::tail))
         .routes(routes!(logs::export::export))
+        .routes(routes!(logs::elastic::search))
+        .routes(routes!(logs::elastic::pretence::info))
+        .routes(routes!(logs::elastic::pretence::root))
+        .routes(routes!(logs::elastic::pretence::health))
+        .routes(routes!(logs::elastic::pretence::mapping))
+        .routes(routes!(logs::elastic::pretence::mapping_of))
+        .routes(routes!(logs::elastic::pretence::search))
+        .routes(routes!(logs::elastic::pretence::search_of))
+        .routes(routes!(logs::elastic::pretence::searches))
         .routes(routes!(openapi::document))
 }
 

@@ -27,9 +27,14 @@ impl Moment {
         }
     }
 
-    /// Its first instant in milliseconds since the Unix epoch; 0 of what was before.
+    /// The millisecond since the Unix epoch that it begins in; 0 of what was before.
     pub fn first_ms(self) -> u64 {
         u64::try_from(self.first_ns.max(0) / NS_OF_MS).unwrap_or(u64::MAX)
+    }
+
+    /// The millisecond since the Unix epoch that it ends in; 0 of what was before.
+    pub fn last_ms(self) -> u64 {
+        u64::try_from(self.last_ns.max(0) / NS_OF_MS).unwrap_or(u64::MAX)
     }
 }
 

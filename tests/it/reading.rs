@@ -316,3 +316,99 @@ fn the_command_line_tails() {
     tail.kill().unwrap();
     tail.wait().unwrap();
 }
+
+#[test]
+fn scripts_for_elasticsearch_can_read() {
+    let gate = Gate::start();
+    ship(&gate, &ten());
+    let search = |path: &str, body: Value| {
+        let answer = gate.admin().call("POST", path, Some(body));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
+    };
+    let body = json!({
+        "query": {"bool": {"filter": [{"range": {"@timestamp": {"gte": "2026-01-31T12:01:00Z"}}}, {"term": {"level": "error"}}]}},
+        "size": 2, "from": 1, "sort": [{"@timestamp": {"order": "asc"}}],
+        "aggs": {"l": {"terms": {"field": "tags", "size": 1},
+            "aggs": {"h": {"date_histogram": {"field": "@timestamp", "fixed_interval": "5m"}}}}},
+    });
+    let found = search("/v1/search", body.clone()).json();
+    let numbers = |found: &Value| -> Vec<u64> {
+        found["hits"]["hits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hit| hit["_source"]["n"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(numbers(&found), [5, 8], "{found}");
+    assert_eq!(found["hits"]["total"], json!({"value": 3, "relation": "eq"}));
+    assert_eq!(found["hits"]["hits"][0]["sort"], json!([1_769_861_100_000_u64]));
+    assert_eq!(found["timed_out"], false);
+    let bucket = &found["aggregations"]["l"]["buckets"][0];
+    assert_eq!((&bucket["key"], &bucket["doc_count"]), (&json!("a"), &json!(3)));
+    assert_eq!(
+        bucket["h"]["buckets"][1],
+        json!({"key": 1_769_861_100_000_u64, "key_as_string": "2026-01-31T12:05:00.000Z", "doc_count": 2})
+    );
+    let newest = search("/v1/elasticsearch/logs-2026/_search", json!({"size": 3, "track_total_hits": false}));
+    assert_eq!(numbers(&newest.json()), [9, 8, 7]);
+    assert_eq!(newest.header("x-elastic-product"), Some("Elasticsearch"));
+    assert!(newest.json()["hits"].get("total").is_none());
+    let lines = format!("{{}}\n{body}\n{{\"index\":\"x\"}}\n{{\"query\":{{\"fuzzy\":{{}}}}}}\n");
+    let several = Request::post("/v1/elasticsearch/_msearch").header("X-API-TOKEN", API_TOKEN).body(lines);
+    let several = several.send(gate.api).json();
+    assert_eq!(numbers(&several["responses"][0]), [5, 8], "{several}");
+    assert_eq!(several["responses"][1]["status"], 400);
+    assert_eq!(several["responses"][1]["error"]["reason"], "query.fuzzy: this is not supported");
+    assert_eq!(get(&gate, "/v1/elasticsearch")["version"]["number"], "8.15.0");
+    assert_eq!(get(&gate, "/v1/elasticsearch/_cluster/health?wait_for_status=yellow")["status"], "green");
+    gate.shipper().ship(&["a log of today"]);
+    eventually("the mapping has the fields of today's logs", || {
+        let mapping = get(&gate, "/v1/elasticsearch/logs/_mapping");
+        (mapping["logs"]["mappings"]["properties"]["message"]["type"] == "keyword").then_some(())
+    });
+    let refused = gate.admin().call("POST", "/v1/search", Some(json!({"suggest": {}})));
+    assert_eq!((refused.status, &refused.json()["parameters"]["path"]), (400, &json!("suggest")));
+}
+
+/// What stands in fences of a kind.
+fn fenced<'a>(text: &'a str, kind: &str) -> Vec<&'a str> {
+    let begin = format!("```{kind}\n");
+    text.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_examples_in_the_documentation_run() {
+    let gate = Gate::start();
+    ship(&gate, &ten());
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/search.md")).unwrap();
+    let rows = text.lines().skip_while(|line| *line != "| query | finds |").skip(2);
+    let mut queries = 0;
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cell = row.replace("\\|", "\u{1}");
+        let cell = cell.split('|').nth(1).unwrap().replace('\u{1}', "|");
+        for query in cell.split('`').skip(1).step_by(2) {
+            get(&gate, &format!("/v1/logs?query={}", encoded(query)));
+            queries += 1;
+        }
+    }
+    assert!(queries > 25, "{queries} examples");
+    for body in fenced(&text, "json") {
+        let answer = gate.admin().call("POST", "/v1/search", Some(serde_json::from_str(body).unwrap()));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let has = |tool: &str| std::process::Command::new(tool).arg("--version").output().is_ok();
+    if !has("curl") || !has("zstdcat") {
+        return;
+    }
+    let folder = gate.folder.path().join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_shipgate"), folder.join("shipgate")).unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-euc", &fenced(&text, "sh").concat()]).current_dir(gate.folder.path()).env("PATH", path);
+    shell.env("SHIPGATE_URL", format!("http://{}", gate.api)).env("SHIPGATE_API_TOKEN", API_TOKEN);
+    let ran = shell.output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}

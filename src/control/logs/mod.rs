@@ -5,6 +5,7 @@
 
 mod asked;
 mod chunks;
+pub(super) mod elastic;
 pub(super) mod export;
 pub(super) mod found;
 pub(super) mod tail;

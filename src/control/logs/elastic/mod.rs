@@ -1,0 +1,109 @@
+//! Searches in the form of Elasticsearch's, for scripts and dashboards that speak it: the useful part of its search body, answered in its
+//! shape. What is not supported is refused by its path in the body, never left out in silence.
+
+mod aggregations;
+mod body;
+mod hits;
+pub(in crate::control) mod pretence;
+mod query;
+
+use super::super::error::{ApiError, ErrorBody};
+use super::super::input::Body;
+use super::{Reading, failed};
+use crate::clock::monotonic;
+use aggregations::Totals;
+use axum::Json;
+use body::{Order, Search};
+use serde_json::{Value, json};
+
+/// Search in the form of Elasticsearch: the body's `query` (`bool`, `term`, `terms`, `match`, `match_phrase`, `range`, `exists`, `query_string`,
+/// `match_all`), `size`, `from`, `sort` by `@timestamp`, `_source` true or false, and `aggs` (`date_histogram`, `terms`). Anything else is
+/// refused by name.
+#[utoipa::path(
+    operation_id = "elasticsearchSearch",
+    post, path = "/v1/search", tag = "logs", security(("apiToken" = []), ("sharedToken" = [])),
+    request_body(content = Object, description = "Elasticsearch's search body", content_type = "application/json"),
+    responses(
+        (status = 200, description = "In Elasticsearch's shape", body = Object),
+        (status = 400, description = "A part is not supported (`Logs/UNSUPPORTED`, with its `path`) or malformed", body = ErrorBody),
+        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
+        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
+        (status = 404, description = "This control plane has no logs", body = ErrorBody),
+        (status = 429, description = "Too many questions are under way", body = ErrorBody),
+    )
+)]
+pub(in crate::control) async fn search(
+    reading: Reading,
+    Body(body): Body<serde_json::Map<String, Value>>,
+) -> Result<Json<Value>, ApiError> {
+    answer(&reading, &body).await.map(Json)
+}
+
+/// The answer to one search body.
+async fn answer(reading: &Reading, body: &serde_json::Map<String, Value>) -> Result<Value, ApiError> {
+    let began = monotonic();
+    let search = Search::parse(body, reading.now_ms)?;
+    let question = || reading.question(search.query.clone(), search.span);
+    let counting = async {
+        match search.is_counted || !search.aggregations.is_empty() {
+            false => Ok(None),
+            true => {
+                let totals = reading.reader.aggregate(question(), || Totals::new(&search.aggregations));
+                totals.await.map_err(failed).map(Some)
+            }
+        }
+    };
+    let finding = async {
+        match (search.size, search.order) {
+            (0, _) => Ok((Vec::new(), false)),
+            (_, Order::NewestFirst) => hits::newest(reading, question(), search.from + search.size).await,
+            (_, Order::OldestFirst) => hits::oldest(reading, question(), search.from + search.size).await,
+        }
+    };
+    let (counted, found) = tokio::join!(counting, finding);
+    let (counted, (found, is_cut)) = (counted?, found?);
+    let is_partial = is_cut || counted.as_ref().is_some_and(|counted| counted.partial);
+    let hits: Vec<_> =
+        found.iter().skip(search.from).map(|found| hits::hit(found, search.with_source)).collect();
+    let mut answer = json!({
+        "took": began.elapsed().as_millis() as u64,
+        "timed_out": is_partial,
+        "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
+        "hits": {"max_score": null, "hits": hits},
+    });
+    if let Some(counted) = counted {
+        let relation = if counted.partial { "gte" } else { "eq" };
+        answer["hits"]["total"] = json!({"value": counted.value.total(), "relation": relation});
+        if !search.aggregations.is_empty() {
+            answer["aggregations"] = counted.value.shown(&search.aggregations)?;
+        }
+    }
+    Ok(answer)
+}
+
+/// A part that Elasticsearch knows, maybe, and this does not.
+fn unsupported(path: &str) -> ApiError {
+    ApiError::Unsupported { path: path.to_owned(), message: "this is not supported".to_owned() }
+}
+
+/// A part that is known and is not as it should be.
+fn wrong(path: &str, message: impl Into<String>) -> ApiError {
+    ApiError::Unsupported { path: path.to_owned(), message: message.into() }
+}
+
+/// A field's name: Elasticsearch's `.keyword` beside a text is the text itself.
+fn field(name: &str) -> String {
+    name.strip_suffix(".keyword").unwrap_or(name).to_owned()
+}
+
+/// The one entry of an object.
+fn sole<'a>(value: &'a Value, path: &str) -> Result<(&'a str, &'a Value), ApiError> {
+    let mut entries = value.as_object().ok_or_else(|| wrong(path, "must be an object"))?.iter();
+    match (entries.next(), entries.next()) {
+        (Some((name, value)), None) => Ok((name, value)),
+        _ => Err(wrong(path, "must have one entry")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
