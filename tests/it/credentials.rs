@@ -41,7 +41,12 @@ fn routes(gate: &Gate) -> Vec<Route> {
     for (path, item) in description["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let takes = operation["security"].as_array().into_iter().flatten();
-            let takes = takes.flat_map(|kind| kind.as_object().unwrap().keys().cloned()).collect();
+            let mut takes: BTreeSet<_> =
+                takes.flat_map(|kind| kind.as_object().unwrap().keys().cloned()).collect();
+            if (&**method, &**path) == ("get", "/v1/session") {
+                // Everybody may ask who they are; to nobody it says so with 401.
+                takes.insert("session".to_owned());
+            }
             routes.push(Route { method: method.to_uppercase(), path: path.clone(), takes });
         }
     }
@@ -59,6 +64,16 @@ enum Kind {
     /// The API token of another account.
     ManagesAnother,
     Follows,
+    /// The session of a browser, of a user with the role `admin`.
+    Administers,
+    /// Of a user with the role `user`.
+    Uses,
+}
+
+impl Kind {
+    fn sees_all_when_it_opens(self) -> bool {
+        matches!(self, Self::Manages | Self::Administers | Self::Uses)
+    }
 }
 
 /// Where a secret may be sent.
@@ -69,16 +84,22 @@ enum Place {
     Bearer,
     Basic,
     Cookie,
+    /// As the console's own page sends it.
+    CookieOfPage,
+    /// As a page of somebody else may have a browser send it.
+    CookieOfAnotherSite,
     ShareTokenInQuery,
     TokenInQuery,
 }
 
-const PLACES: [Place; 7] = [
+const PLACES: [Place; 9] = [
     Place::ApiToken,
     Place::SharedToken,
     Place::Bearer,
     Place::Basic,
     Place::Cookie,
+    Place::CookieOfPage,
+    Place::CookieOfAnotherSite,
     Place::ShareTokenInQuery,
     Place::TokenInQuery,
 ];
@@ -86,12 +107,18 @@ const PLACES: [Place; 7] = [
 fn request(method: &str, path: &str, place: Place, secret: &str) -> Request {
     let with_query = |name: &str| Request::new(method, format!("{path}?{name}={secret}"));
     let request = Request::new(method, path);
+    let cookie = |request: Request| request.header("Cookie", &format!("shipgate_session={secret}"));
     match place {
         Place::ApiToken => request.header("X-API-TOKEN", secret),
         Place::SharedToken => request.header("X-SHARED-TOKEN", secret),
         Place::Bearer => request.header("Authorization", &format!("Bearer {secret}")),
         Place::Basic => request.header("Authorization", &format!("Basic {secret}")),
-        Place::Cookie => request.header("Cookie", &format!("shipgate_session={secret}")),
+        Place::Cookie => cookie(request),
+        Place::CookieOfPage => cookie(request).header("X-Requested-With", "shipgate"),
+        Place::CookieOfAnotherSite => {
+            let request = cookie(request).header("X-Requested-With", "shipgate");
+            request.header("Origin", "https://elsewhere.example")
+        }
         Place::ShareTokenInQuery => with_query("shareToken"),
         Place::TokenInQuery => with_query("token"),
     }
@@ -105,6 +132,12 @@ fn opens(route: &Route, kind: Kind, place: Place) -> bool {
         (Kind::Reads, Place::SharedToken) => takes("sharedToken"),
         (Kind::Reads, Place::ShareTokenInQuery) => takes("sharedToken") && route.reads_only(),
         (Kind::Follows, Place::Bearer) => takes("gatewayCredential"),
+        // The browser does not show another site what comes of reading.
+        (_, Place::Cookie | Place::CookieOfAnotherSite) if !route.reads_only() => false,
+        (Kind::Uses, Place::Cookie | Place::CookieOfPage | Place::CookieOfAnotherSite) => takes("session"),
+        (Kind::Administers, Place::Cookie | Place::CookieOfPage | Place::CookieOfAnotherSite) => {
+            takes("session") || takes("adminSession")
+        }
         _ => false,
     }
 }
@@ -173,6 +206,7 @@ fn world() -> World {
         json!({ "accountName": "another" }),
     );
     let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (administers, uses) = sessions(&gate);
     let secrets = vec![
         ("nothing", Kind::Void, String::new()),
         ("garbage", Kind::Void, "nobody-has-this-as-a-token".to_owned()),
@@ -185,8 +219,29 @@ fn world() -> World {
         ("API token", Kind::Manages, API_TOKEN.to_owned()),
         ("another account's API token", Kind::ManagesAnother, text(&other["apiToken"])),
         ("gateways' credential", Kind::Follows, CREDENTIAL.to_owned()),
+        ("admin's session", Kind::Administers, administers),
+        ("user's session", Kind::Uses, uses),
     ];
     World { gate, secrets }
+}
+
+/// The sessions of an admin and of a user.
+fn sessions(gate: &Gate) -> (String, String) {
+    let enter = |path: &str, sent: Value| {
+        let answer = Request::post(path).body(sent.to_string()).send(gate.api);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        let cookie = answer.header("set-cookie").unwrap();
+        let (secret, _) = cookie.strip_prefix("shipgate_session=").unwrap().split_once(';').unwrap();
+        secret.to_owned()
+    };
+    let (_, link) = gate.said.split_once("/#/setup?token=").unwrap();
+    let (token, password) = (link.split_whitespace().next().unwrap(), "a password of some length");
+    let setup = json!({ "token": token, "email": "admin@example.org", "password": password });
+    let administers = enter("/v1/setup", setup);
+    let invited = json!({ "email": "user@example.org", "role": "user" });
+    let invited = admin_call(&gate.admin(), "POST", "/v1/users", invited);
+    let acceptance = json!({ "token": invited["invitation"]["token"], "password": password });
+    (administers, enter("/v1/invitations/accept", acceptance))
 }
 
 /// What an admin sees of what can be managed, without what reading changes.
@@ -200,6 +255,7 @@ fn managed(gate: &Gate) -> Vec<String> {
     let paths = [
         "/v1/shared-tokens/filters",
         "/v1/api-tokens",
+        "/v1/views",
         "/v1/account-management/settings",
         "/v1/audit-trail?limit=1000",
     ];
@@ -220,6 +276,10 @@ fn no_credential_does_what_it_was_not_made_for() {
             for place in PLACES {
                 let is_open = route.takes.is_empty();
                 let opens = opens(route, *kind, place);
+                if opens && (&*route.method, &*route.path) == ("DELETE", "/v1/session") {
+                    // It is needed for the rest.
+                    continue;
+                }
                 // What works is asked about what is not there, and what must not work about what is.
                 let path = route.path(if opens { "12345" } else { "1000000" });
                 for body in ["{}", r#"{"name":"x","enabled":false,"filters":[]}"#] {
@@ -231,16 +291,15 @@ fn no_credential_does_what_it_was_not_made_for() {
                     let what = format!("{} {path} with {name} as {place:?}: {answer:?}", route.method);
                     assert!(answer.status < 500, "{what}");
                     let text = answer.text();
-                    if *kind != Kind::Manages || !opens {
-                        assert!(!text.contains(HIDDEN_MARK), "{what}");
-                    }
-                    if !matches!(kind, Kind::Manages | Kind::Reads) || !opens {
-                        assert!(!text.contains(MARK), "{what}");
-                    }
+                    let sees_all = opens && kind.sees_all_when_it_opens();
+                    assert!(sees_all || !text.contains(HIDDEN_MARK), "{what}");
+                    assert!(sees_all || opens && *kind == Kind::Reads || !text.contains(MARK), "{what}");
                     match (opens, kind) {
                         _ if is_open => {}
                         // A sub-account's admin may not do everything that its main account's may.
                         (true, Kind::ManagesAnother) => {}
+                        // Where it makes a difference who asks, more may be refused.
+                        (true, _) if place == Place::CookieOfAnotherSite => {}
                         (true, _) => assert!(![401, 403].contains(&answer.status), "{what}"),
                         (false, _) => assert!([401, 403].contains(&answer.status), "{what}"),
                     }

@@ -30,6 +30,8 @@ pub struct Gate {
     pub account: u32,
     pub folder: Arc<tempfile::TempDir>,
     settings: HashMap<String, String>,
+    /// What it printed when it had started.
+    pub said: String,
     acknowledged: Arc<Mutex<BTreeMap<u32, Vec<String>>>>,
     log: Arc<Mutex<String>>,
     child: Child,
@@ -94,8 +96,9 @@ impl Gate {
             panic!("it did not start: {said:?}\n{}", log.lock().unwrap());
         };
         let https = address("ingest", "https://");
+        let said = said.join("\n");
         let mut this =
-            Self { ingest, https, api, ops, account: 0, folder, settings, acknowledged, log, child };
+            Self { ingest, https, api, ops, account: 0, folder, settings, said, acknowledged, log, child };
         this.account = this.admin().get("/v1/whoami").json()["accountId"].as_u64().expect("a number") as u32;
         this
     }
