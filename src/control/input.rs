@@ -5,6 +5,8 @@ use super::error::{ApiError, Area};
 use super::exchange::Arrived;
 use crate::domain::account::{AccountId, TokenId};
 use crate::store::api_tokens::ApiTokenId;
+use crate::store::users::UserId;
+use crate::store::views::ViewId;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use hyper::body::Bytes;
@@ -129,6 +131,14 @@ impl PathId {
 
     pub(super) fn api_token(&self) -> Result<ApiTokenId, ApiError> {
         self.0.map(ApiTokenId).ok_or(ApiError::NotFound(Area::ApiTokens))
+    }
+
+    pub(super) fn user(&self) -> Result<UserId, ApiError> {
+        self.0.map(UserId).ok_or(ApiError::NotFound(Area::Users))
+    }
+
+    pub(super) fn view(&self) -> Result<ViewId, ApiError> {
+        self.0.map(ViewId).ok_or(ApiError::NotFound(Area::Views))
     }
 
     pub(super) fn account(&self) -> Result<AccountId, ApiError> {

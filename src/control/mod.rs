@@ -32,6 +32,8 @@ mod sign_ins;
 mod terms;
 mod tokens;
 mod usage;
+mod users;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -150,6 +152,11 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::change_password))
         .routes(routes!(sessions::set_up))
         .routes(routes!(sessions::accept))
+        .routes(routes!(users::list, users::invite))
+        .routes(routes!(users::update, users::delete))
+        .routes(routes!(users::invite_again))
+        .routes(routes!(views::list, views::create))
+        .routes(routes!(views::update, views::delete))
         .routes(routes!(directory::stream))
         .routes(routes!(report::take))
         .routes(routes!(logs::found::search))

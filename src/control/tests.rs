@@ -13,6 +13,7 @@ mod sharing;
 mod stream;
 mod tokens;
 mod usage;
+mod users;
 
 use super::first_start::{Bootstrap, FirstStart, bootstrap};
 use super::{Config, open_store, start};

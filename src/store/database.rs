@@ -115,6 +115,7 @@ impl Kind {
             self.migration(30, "tokens in their order", include_str!("migrations/0030_tokens_in_order.sql")),
             self.migration(40, "shared tokens", include_str!("migrations/0040_shared_tokens.sql")),
             self.migration(50, "users", include_str!("migrations/0050_users.sql")),
+            self.migration(51, "saved views", include_str!("migrations/0051_saved_views.sql")),
         ])
     }
 

@@ -28,6 +28,7 @@ pub mod shared_tokens;
 pub mod tokens;
 pub mod usage;
 pub mod users;
+pub mod views;
 mod write;
 
 #[cfg(test)]

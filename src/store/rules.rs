@@ -12,6 +12,12 @@ pub const NAME_CHARS_MAX: usize = 100;
 /// Most users of an account.
 pub const USERS_MAX: u32 = 1_000;
 
+/// Most saved views of an account.
+pub const VIEWS_MAX: usize = 500;
+
+/// Longest place of a saved view, in bytes.
+pub const PLACE_BYTES_MAX: usize = 8_000;
+
 /// Longest e-mail address, in bytes.
 const EMAIL_BYTES_MAX: usize = 254;
 
@@ -143,6 +149,12 @@ pub enum Refusal {
     LastAdmin,
     #[error("This link is not valid, or not any more: ask for another one")]
     LinkOver,
+    #[error("The account has another view with this name")]
+    ViewNameTaken,
+    #[error("An account has at most {VIEWS_MAX} saved views")]
+    ViewsMax,
+    #[error("A view has 1 to {PLACE_BYTES_MAX} bytes, without control characters")]
+    ViewMalformed,
     #[error("There is another account with this name")]
     AccountNameTaken,
     #[error("retentionDays is between 1 and {RETENTION_DAYS_MAX}")]
@@ -195,6 +207,21 @@ impl Email {
         } else {
             Err(Refusal::EmailMalformed)
         }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where in the console a view is: the part of its address behind `#/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(String);
+
+impl Place {
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let fits = (1..=PLACE_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+        if fits { Ok(Self(text.to_owned())) } else { Err(Refusal::ViewMalformed) }
     }
 
     pub fn as_str(&self) -> &str {

@@ -10,6 +10,7 @@ mod postgres;
 mod reopened;
 mod sharing;
 mod usage;
+mod users;
 
 use super::accounts::{AccountSettings, AccountUpdate, FirstSecrets};
 use super::directory::Delta;

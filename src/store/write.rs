@@ -17,6 +17,7 @@ pub(super) enum Counter {
     SharedToken,
     Filter,
     User,
+    View,
     Audit,
 }
 
@@ -70,6 +71,7 @@ impl<'a> Write<'a> {
                 "UPDATE store SET shared_token_next = shared_token_next + 1 RETURNING shared_token_next AS next"
             }
             Counter::Filter => "UPDATE store SET filter_next = filter_next + 1 RETURNING filter_next AS next",
+            Counter::View => "UPDATE store SET view_next = view_next + 1 RETURNING view_next AS next",
             Counter::User => "UPDATE store SET user_next = user_next + 1 RETURNING user_next AS next",
             Counter::Audit => "UPDATE store SET audit_next = audit_next + 1 RETURNING audit_next AS next",
         };

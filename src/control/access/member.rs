@@ -13,7 +13,7 @@ use crate::domain::token::TokenDigest;
 use crate::serve::{OverTls, Peer};
 use crate::store::api_tokens::ApiTokenId;
 use crate::store::sessions::{SessionLimits, SignedInUser};
-use crate::store::users::Role;
+use crate::store::users::{Role, UserId};
 use crate::store::{By, Store};
 use axum::extract::FromRequestParts;
 use axum::http::header::{COOKIE, ORIGIN};
@@ -88,6 +88,8 @@ pub(in crate::control) struct Member {
     pub admin: bool,
     /// The API token in use, if it is one.
     pub token: Option<ApiTokenId>,
+    /// The user, if it is one.
+    pub user: Option<UserId>,
     pub by: By,
     pub way: Way,
     pub store: Store,
@@ -138,6 +140,7 @@ impl FromRequestParts<App> for Member {
                 main,
                 admin: user.role == Role::Admin,
                 token: None,
+                user: Some(user.id),
                 by: session.by,
                 way: session.way,
                 store: session.tools.store,
@@ -155,6 +158,7 @@ impl FromRequestParts<App> for Member {
             main: identity.main,
             admin: true,
             token: Some(identity.token),
+            user: None,
             by: way.by(&actor, Some(identity.account)),
             way,
             store: app.0.store.clone(),
