@@ -24,6 +24,7 @@ class Console(unittest.TestCase):
                     env=os.environ
                     | {
                         "NODE_PATH": str(TOOLS / "node_modules"),
+                        "PYTHON": str(TOOLS / "venv" / "bin" / "python"),
                         "CONSOLE": gate.addresses["api"],
                         "INGEST": gate.addresses["ingest"],
                         "SETUP_LINK": re.search(r"http\S+#/setup\?token=\S+", gate.said())[0],
@@ -48,6 +49,9 @@ class Console(unittest.TestCase):
 
     def test_people_and_roles(self):
         self.play("people")
+
+    def test_what_is_pasted_arrives(self):
+        self.play("send")
 
     def test_without_a_mouse(self):
         self.play("keyboard")

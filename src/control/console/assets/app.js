@@ -74,8 +74,10 @@ let checking = false;
 async function checkSession() {
   if (checking || !session) return;
   checking = true;
+  const { role } = session.user;
   try {
     session = await api.get("/v1/session");
+    if (session.user.role !== role) await showAnew();
   } catch (error) {
     if (error.status === 401) {
       session = null;
@@ -95,6 +97,12 @@ async function show() {
   if (page?.to) return location.replace(href(page.to, params));
   if (shown?.path === path && shown.moved) return shown.moved();
   await showPage(path, page && may(page.needs) ? page : null);
+}
+
+// What may be seen has changed.
+function showAnew() {
+  leave();
+  return show();
 }
 
 async function showDoor(name, params) {

@@ -177,7 +177,7 @@ action(
     url("${whole(to)}")
     method("POST")
     headers("Content-Type: application/json")
-    body("$(format-json --scope rfc5424 --key ISODATE --rekey ISODATE --add-prefix @ --exclude DATE)")
+    body("$(format-json --pair @timestamp=$ISODATE --pair host=$HOST --pair level=$LEVEL --pair program=$PROGRAM --pair message=$MSG)")
     delimiter("\\n")
     batch-lines(500)
     batch-timeout(1000)
