@@ -46,6 +46,8 @@ pub(super) struct Parts {
     pub listener: Listener,
     /// How many snapshots of the directory may be read at the same time.
     pub snapshots: Arc<Semaphore>,
+    /// How many exports may be under way at the same time: fewer than questions may, so that slow ones leave room for others.
+    pub exports: Arc<Semaphore>,
     pub body_bytes_max: usize,
     pub request_timeout: Duration,
     pub openapi: Bytes,
@@ -68,6 +70,10 @@ impl App {
     /// Not for handlers: for those who are made of credentials, to hand on.
     fn tools(&self) -> Tools {
         Tools { store: self.0.store.clone(), app: self.clone() }
+    }
+
+    pub(super) fn exports(&self) -> &Arc<Semaphore> {
+        &self.0.exports
     }
 
     pub(super) fn tasks(&self) -> &Tasks {

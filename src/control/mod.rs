@@ -74,6 +74,9 @@ const READERS_MAX: u32 = 4;
 /// Of them, how many may be at snapshots of the directory: a crowd of gateways leaves some to the API.
 const SNAPSHOTS_MAX: usize = 2;
 
+/// Exports at the same time.
+const EXPORTS_MAX: usize = 8;
+
 /// How often the store is asked whether it answers, and how long it may take to.
 const STORE_INTERVAL: Duration = Duration::from_secs(2);
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -254,6 +257,7 @@ pub async fn start(
         sessions: Sessions { limits: config.sessions, public_url: config.public_url.clone() },
         listener: config.listener.clone(),
         snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
+        exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         body_bytes_max: config.body_bytes_max,
         request_timeout: Duration::from_millis(config.request_timeout_ms),
         openapi: openapi::complete(description).to_json().map_err(StartError::Describe)?.into(),

@@ -12,13 +12,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The routes that take a shared token; each is asked below. `/v1/share` tells of the token itself.
-const READ_ROUTES: [(&str, &str); 7] = [
+const READ_ROUTES: [(&str, &str); 15] = [
     ("get", "/v1/logs"),
     ("get", "/v1/logs/histogram"),
     ("get", "/v1/logs/fields"),
     ("get", "/v1/logs/tail"),
     ("get", "/v1/logs/export"),
     ("post", "/v1/search"),
+    ("get", "/v1/elasticsearch"),
+    ("get", "/v1/elasticsearch/"),
+    ("get", "/v1/elasticsearch/_cluster/health"),
+    ("get", "/v1/elasticsearch/_mapping"),
+    ("get", "/v1/elasticsearch/{index}/_mapping"),
+    ("post", "/v1/elasticsearch/_search"),
+    ("post", "/v1/elasticsearch/{index}/_search"),
+    ("post", "/v1/elasticsearch/_msearch"),
     ("get", "/v1/share"),
 ];
 
@@ -182,6 +190,16 @@ impl Side {
         answer
     }
 
+    /// The answer to a search that is sent as one of several.
+    fn searched_among_others(&self, body: &Value) -> Value {
+        let path = "/v1/elasticsearch/_msearch";
+        let request = Request::post(path).header("X-SHARED-TOKEN", &self.secret);
+        let mut answer = request.body(format!("{{}}\n{body}\n")).send(self.admin.api).json();
+        let response = answer["responses"][0].as_object_mut().unwrap();
+        response.remove("took");
+        Value::Object(std::mem::take(response))
+    }
+
     /// All pages, each with how long the text of its cursor is.
     fn pages(&self, query: &str, limit: usize) -> Vec<(Value, Option<usize>)> {
         let (mut pages, mut cursor) = (vec![], String::new());
@@ -261,13 +279,17 @@ fn compare(filtered: &Side, all: &Side, case: &Case) {
             assert!(unpacked(&packed) == plain, "{path} {case:?}");
         }
     }
-    let description = Request::get("/openapi.json").send(all.admin.api).json();
-    if description["paths"]["/v1/search"].is_null() {
-        return;
+    for path in ["", "/", "/_cluster/health", "/_mapping", "/any/_mapping"] {
+        let path = format!("/v1/elasticsearch{path}");
+        assert_eq!(filtered.json("GET", &path, None), all.json("GET", &path, None), "{path} {case:?}");
     }
     for body in search_bodies(case) {
-        let seen = filtered.json("POST", "/v1/search", Some(&body));
-        assert_eq!(seen, all.json("POST", "/v1/search", Some(&body)), "{body} {case:?}");
+        for path in ["/v1/search", "/v1/elasticsearch/_search", "/v1/elasticsearch/any/_search"] {
+            let seen = filtered.json("POST", path, Some(&body));
+            assert_eq!(seen, all.json("POST", path, Some(&body)), "{path} {body} {case:?}");
+        }
+        let [seen, expect] = [filtered, all].map(|side| side.searched_among_others(&body));
+        assert_eq!(seen, expect, "{body} {case:?}");
     }
 }
 

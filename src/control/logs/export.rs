@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::Bytes;
 use serde::Deserialize;
 use std::io::{self, Write};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
 /// zstd's level: exports are as fast as the reader.
@@ -55,11 +56,15 @@ pub(in crate::control) async fn export(
     };
     let now_ms = reading.now_ms;
     let question = reading.question(which.query(now_ms)?, which.span(now_ms)?);
+    let place = reading.exports.clone().try_acquire_owned();
+    let place =
+        place.map_err(|_| ApiError::TooMany("Too many exports are under way: try again in a moment"))?;
     let export = reading.reader.export(question).await.map_err(failed)?;
     let compressor = compressor.transpose().map_err(|fault| failed(fault.into()))?;
     let (chunks, body) = Chunks::new();
     let tasks = reading.tasks.clone();
-    let download = Download { watch: reading.viewer.watch(), export, compressor, tasks: reading.tasks };
+    let download =
+        Download { watch: reading.viewer.watch(), export, compressor, tasks: reading.tasks, _place: place };
     tasks.spawn(download.run(chunks));
     let time: String = rfc3339_millis(now_ms).chars().filter(char::is_ascii_alphanumeric).collect();
     let name = format!("attachment; filename=\"logs-{}Z.{ending}\"", time.get(..15).unwrap_or_default());
@@ -76,6 +81,7 @@ struct Download {
     export: Export,
     compressor: Option<Compressor>,
     tasks: Tasks,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Download {

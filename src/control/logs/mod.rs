@@ -19,12 +19,15 @@ use crate::shutdown::Tasks;
 use asked::Span;
 use axum::extract::FromRequestParts;
 use axum::http::request;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Somebody who may read logs, and what with.
 pub(super) struct Reading {
     viewer: Viewer,
     reader: Reader,
     tasks: Tasks,
+    exports: Arc<Semaphore>,
     /// When the request came: `now` in it.
     now_ms: u64,
 }
@@ -48,7 +51,8 @@ impl FromRequestParts<App> for Reading {
     async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
         let viewer = Viewer::from_request_parts(parts, app).await?;
         let reader = app.reader().ok_or(ApiError::NoLogsHere)?.clone();
-        Ok(Self { viewer, reader, tasks: app.tasks().clone(), now_ms: app.unix_ms() })
+        let (tasks, exports) = (app.tasks().clone(), Arc::clone(app.exports()));
+        Ok(Self { viewer, reader, tasks, exports, now_ms: app.unix_ms() })
     }
 }
 
