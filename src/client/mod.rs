@@ -14,6 +14,7 @@ mod logs;
 mod sharing;
 mod table;
 mod tokens;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use sharing::{FilterAction, SharedTokenAction};
 use std::fmt;
 use std::path::PathBuf;
 use tokens::TokenAction;
+use users::UserAction;
 
 /// The sub-commands that talk to a control plane.
 #[derive(Debug, Subcommand)]
@@ -53,6 +55,13 @@ pub enum Command {
     ApiToken {
         #[command(subcommand)]
         action: ApiTokenAction,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Manage users: who signs in to the console
+    User {
+        #[command(subcommand)]
+        action: UserAction,
         #[command(flatten)]
         connection: Connection,
     },
@@ -149,6 +158,7 @@ pub async fn run(command: Command) -> Result<String, Failure> {
     let (Command::Token { connection, .. }
     | Command::Account { connection, .. }
     | Command::ApiToken { connection, .. }
+    | Command::User { connection, .. }
     | Command::SharedToken { connection, .. }
     | Command::Filter { connection, .. }
     | Command::Gateways { connection, .. }
@@ -164,6 +174,7 @@ pub async fn run(command: Command) -> Result<String, Failure> {
         Command::Token { action, .. } => tokens::run(&api, action).await,
         Command::Account { action, .. } => accounts::run(&api, *action).await,
         Command::ApiToken { action, .. } => api_tokens::run(&api, action).await,
+        Command::User { action, .. } => users::run(&api, action).await,
         Command::SharedToken { action, .. } => sharing::run(&api, action).await,
         Command::Filter { action, .. } => sharing::run_filter(&api, action).await,
         Command::Gateways { command, .. } => gateways::run(&api, command).await,

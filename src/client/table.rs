@@ -100,6 +100,27 @@ pub(super) fn api_tokens(answer: &Value) -> String {
     })
 }
 
+/// One user, or an array of them.
+pub(super) fn users(answer: &Value) -> String {
+    table(&["ID", "E-MAIL", "ROLE", "STATE", "CREATED", "LAST SEEN"], answer, |user| {
+        let state = if user["suspended"] == true { "suspended".to_owned() } else { text(&user["state"]) };
+        let mut row = ["id", "email", "role"].map(|key| text(&user[key])).to_vec();
+        row.extend([state, instant(&user["createdAt"]), instant(&user["lastSeen"])]);
+        row
+    })
+}
+
+/// A user with a link to pass on.
+pub(super) fn invitation(answer: &Value) -> String {
+    let invitation = &answer["invitation"];
+    let until = instant(&invitation["expiresAt"]);
+    format!(
+        "{}\nPass this link on: it works once, until {until}.\n{}",
+        users(&answer["user"]),
+        text(&invitation["url"])
+    )
+}
+
 /// A new API token with its secret.
 pub(super) fn created_api_token(answer: &Value) -> String {
     let header = ["ID", "NAME", "API TOKEN"];

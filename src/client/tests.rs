@@ -392,3 +392,29 @@ fn every_argument_is_explained() {
     }
     check(&Line::command());
 }
+
+#[tokio::test]
+async fn users_are_invited_changed_and_removed() {
+    let server = Server::start().await;
+    let invited = server.run(&["user", "invite", "Ada@Example.com", "--role", "admin"]).await.unwrap();
+    assert!(invited.contains("ada@example.com  admin  invited"), "{invited}");
+    let link = |printed: &str| printed.lines().last().unwrap().to_owned();
+    assert!(link(&invited).starts_with(&format!("{}#/join?token=", server.url)), "{invited}");
+    let again = server.run(&["user", "invite", "ada@example.com"]).await.unwrap();
+    assert_ne!(link(&invited), link(&again));
+    let set = server
+        .run(&["user", "set", "ADA@example.com", "--role", "user", "--suspended", "yes"])
+        .await
+        .unwrap();
+    assert!(set.contains("ada@example.com  user  suspended"), "{set}");
+    assert_eq!(server.json(&["user", "list"]).await[0]["role"], "user");
+    let nothing = told(server.run(&["user", "set", "1"]).await);
+    assert_eq!(nothing.0, 2, "{nothing:?}");
+    let unknown = told(server.run(&["user", "remove", "eve@example.com"]).await);
+    assert!(unknown.1.contains("`shipgate user list`"), "{unknown:?}");
+    assert_eq!(
+        server.run(&["user", "remove", "ada@example.com"]).await.unwrap(),
+        "removed: 1 ada@example.com"
+    );
+    assert_eq!(server.json(&["user", "list"]).await, Value::Array(vec![]));
+}

@@ -55,7 +55,9 @@ async fn an_invitation_makes_a_user_once_and_until_it_expires() {
     assert_eq!((&list[1]["state"], &list[1]["email"]), (&"active".into(), &"bob@example.com".into()));
     assert!(list[1]["lastSeen"].is_number());
     let trail = ada.call("GET", "/v1/audit-trail", Value::Null).await.json;
-    let actions: Vec<_> = trail["entries"].as_array().unwrap().iter().map(|entry| &entry["action"]).collect();
+    let actions = trail["entries"].as_array().unwrap().iter().map(|entry| &entry["action"]);
+    // That a sign-in failed is written down when there is time.
+    let actions: Vec<_> = actions.filter(|action| **action != "session.refuse").collect();
     assert_eq!(actions[..4], ["session.create", "user.join", "user.invite", "session.create"]);
     assert!(!trail.to_string().contains(token));
 }
