@@ -149,6 +149,7 @@ impl Store {
             .bind(digest.to_hex())
             .execute(&mut *write.tx)
             .await?;
+        write.change_sharing();
         write.audit(user.account, "session.delete", subject(user.id), None, None).await?;
         write.commit().await
     }
@@ -167,6 +168,7 @@ impl Store {
             .bind(kept.to_hex())
             .execute(&mut *write.tx)
             .await?;
+        write.change_sharing();
         let changed =
             sqlx::query("UPDATE users SET password = $1 WHERE id = $2 AND password = $3 RETURNING id")
                 .bind(&password.0)

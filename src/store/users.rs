@@ -290,12 +290,13 @@ pub(super) async fn void_invitation(write: &mut Write<'_>, user: UserId) -> Resu
     Ok(())
 }
 
-/// Sessions are written before users, always: who notes that a user was seen does it in this order, beside the writers' queue.
+/// Ends them, with all that is still being read by them. Sessions are written before users, always: who notes that a user was seen does it in this order, beside the writers' queue.
 pub(super) async fn end_sessions(write: &mut Write<'_>, user: UserId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM sessions WHERE user_id = $1")
         .bind(i64::from(user.0))
         .execute(&mut *write.tx)
         .await?;
+    write.change_sharing();
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use crate::store::By;
 use crate::store::database::Location;
 use crate::store::key::{Key, KeySource};
 use crate::store::shared_tokens::{NewShare, ShareId, ShareUpdate};
+use crate::store::users::{Invitation, PasswordHash, Role, UserUpdate};
 use axum::http::Request;
 use tempfile::TempDir;
 
@@ -184,4 +185,33 @@ async fn a_watch_looks_by_itself_when_nobody_tells_of_a_change() {
         }
     };
     assert_eq!(timeout(Duration::from_secs(10), ended).await, Ok(Over::Deleted));
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_the_session_that_it_reads_by() {
+    let world = World::new().await;
+    let (store, by) = (&world.store, By::default());
+    let limits = SessionLimits { idle_ms: 60_000, age_ms_max: 60_000 };
+    let invitation = Invitation { digest: TokenDigest::of("invitation"), expires_ms: u64::MAX >> 1 };
+    for (name, suspended) in [("signed out", false), ("suspended", true)] {
+        let email = format!("{}@example.com", name.replace(' ', "-"));
+        store.invite_user(world.account, &email, Role::User, &invitation, &by).await.unwrap();
+        let user = store.join(&invitation.digest, PasswordHash("a hash".to_owned()), &by).await.unwrap();
+        let session = TokenDigest::of(name);
+        store.create_session(&user, &session, limits, &by).await.unwrap();
+        let cookie = format!("other=1; shipgate_session={name}");
+        let posted = world.viewer("POST", "/", &[("cookie", &cookie)]).await;
+        assert!(matches!(posted, Err(ApiError::CrossSite)), "a cookie alone asks for nothing but a page");
+        let mut watch = world.viewer("GET", "/", &[("cookie", &cookie)]).await.unwrap().watch();
+        assert_eq!(watch.access().await, Ok(&Access::Everything));
+        if suspended {
+            let update = UserUpdate { suspended: Some(true), ..UserUpdate::default() };
+            store.update_user(world.account, user.id, update, &by).await.unwrap();
+        } else {
+            store.end_session(&user, &session, &by).await.unwrap();
+        }
+        assert_eq!(watch.access().await, Err(Over::Deleted), "{name}");
+        let again = world.viewer("GET", "/", &[("cookie", &cookie)]).await;
+        assert!(matches!(again, Err(ApiError::NotSignedIn { .. })), "{name}");
+    }
 }
