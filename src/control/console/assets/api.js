@@ -33,7 +33,7 @@ async function call(method, path, { query, body, signal }) {
   const headers = { "X-Requested-With": "shipgate" };
   if (shareToken) headers["X-SHARED-TOKEN"] = shareToken;
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  let response;
+  let response, text;
   try {
     response = await fetch(path + asQuery(query), {
       method,
@@ -43,15 +43,25 @@ async function call(method, path, { query, body, signal }) {
       credentials: shareToken ? "omit" : "same-origin",
       cache: "no-store",
     });
+    text = await response.text();
   } catch (failure) {
     if (failure.name === "AbortError") throw failure;
     throw new ApiError(0, { message: "Shipgate cannot be reached. Check your connection, then try again." });
   }
-  const answer = await response.json().catch(() => null);
+  const answer = parsed(text);
   if (response.ok) return answer;
   const error = new ApiError(response.status, answer, Number(response.headers.get("Retry-After")) || null);
   if ((error.status === 401 || error.status === 403) && !path.startsWith("/v1/session")) overListener(error);
   throw error;
+}
+
+// What a proxy in between may say is no JSON.
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 // An EventSource; it cannot send headers.

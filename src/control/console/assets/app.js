@@ -90,6 +90,7 @@ async function checkSession() {
 
 async function show() {
   const { path, params } = here();
+  if (path === "/login" && session) return entered(session, params.next);
   if (DOORS[path]) return showDoor(DOORS[path], params);
   if (!session) return go("/login", { next: path === "/" ? "" : location.hash.slice(1) });
   if (path === "/") return go("/explore");
