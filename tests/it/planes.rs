@@ -225,6 +225,11 @@ fn the_planes_speak_tls_with_a_private_authority() {
         let text = String::from_utf8_lossy(&text);
         assert!(ran.status.code() == Some(code) && text.contains(told), "{:?} {text}", ran.status);
     }
+    let mut command = shipgate();
+    command.args(["user", "invite", "ada@example.com", "--url", &url, "--ca-file", &path("ours/ca.pem")]);
+    let ran = command.env("SHIPGATE_API_TOKEN", API_TOKEN).output().unwrap();
+    let link = format!("{url}/#/join?token=");
+    assert!(String::from_utf8_lossy(&ran.stdout).contains(&link), "links lead to where the request came by");
 }
 
 /// Says `text` to whoever connects and keeps the connection.
