@@ -157,6 +157,7 @@ async fn an_end_without_a_close_loses_nothing() {
     assert_eq!(lines(dir.path(), 7).lines().count(), 1);
 }
 
+mod indexes;
 mod keeping;
 mod lost;
 mod model;

@@ -83,7 +83,12 @@ impl Buckets {
 
 impl Gather for Buckets {
     fn visit(&mut self, time_ms: u64, _: &Log) {
+        self.visit_time(time_ms);
+    }
+
+    fn visit_time(&mut self, time_ms: u64) -> bool {
         self.add(time_ms - time_ms % self.interval_ms, 1);
+        true
     }
 
     fn merge(&mut self, other: Self) {

@@ -123,7 +123,7 @@ impl Work {
 }
 
 /// Writes the index of a sealed file. One that is damaged gets none: all of it is looked through, and what is missing is told.
-pub(super) fn write(
+pub(in crate::logs) fn write(
     disk: &dyn Disk,
     dir: &Path,
     name: &str,

@@ -49,7 +49,7 @@ use crate::metrics::Metrics;
 use files::{Contents, Part};
 use place::Place;
 use pool::{GivenUp, Next, Pool};
-use scan::{Lookup, Scanner};
+use scan::{Lookup, Scanner, Visit};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -107,6 +107,10 @@ impl From<GivenUp> for ReadError {
 /// What is made of the logs that pass, by several workers at once. Its memory is its own duty to bound.
 pub trait Gather: Send + 'static {
     fn visit(&mut self, time_ms: u64, log: &Log);
+    /// Takes in a log of which only the time has been read, if that is enough; false: it is to be visited.
+    fn visit_time(&mut self, _time_ms: u64) -> bool {
+        false
+    }
     /// Takes in what another worker has gathered.
     fn merge(&mut self, other: Self);
 }
@@ -201,15 +205,14 @@ impl Reader {
         let begun = asked.begun;
         let gathering = async {
             let contents = self.contents(&asked).await?;
-            let visit = |gathered: &mut G, place: Place, log: &Log| gathered.visit(place.time_ms, log);
-            let mut workers = self.scan(asked, contents, &empty, visit, Arc::default()).await?;
+            let mut workers = self.scan(asked, contents, || Each(empty()), Arc::default()).await?;
             let first = workers.pop().ok_or(ReadError::Defect)?;
             Ok(workers.into_iter().fold(first, Worker::merge))
         };
-        let gathered = gathering.await.map(|worker: Worker<G>| Gathered {
+        let gathered = gathering.await.map(|worker: Worker<Each<G>>| Gathered {
             partial: worker.is_partial(),
             scanned_bytes: worker.scanner.scanned_bytes,
-            value: worker.gathered,
+            value: worker.gathered.0,
         });
         self.answered(begun, gathered, |gathered| gathered.partial)
     }
@@ -283,12 +286,11 @@ impl Reader {
     }
 
     /// Looks through parts, in their order. Logs older than `floor_ms`, which may rise meanwhile, need not be visited.
-    async fn scan<G: Send + 'static>(
+    async fn scan<G: Visit + Send + 'static>(
         &self,
         asked: Asked,
         contents: Contents,
         empty: impl Fn() -> G,
-        visit: impl Fn(&mut G, Place, &Log) + Send + Sync + 'static,
         floor_ms: Arc<AtomicU64>,
     ) -> Result<Vec<Worker<G>>, ReadError> {
         let inner = self.0.clone();
@@ -303,10 +305,15 @@ impl Reader {
                 return Next::GoOn;
             }
             let before = worker.scanner.scanned_bytes;
-            let mut visit = |place, log: &Log| visit(&mut worker.gathered, place, log);
             let floor = || floor_ms.load(Ordering::Relaxed);
-            let scanned =
-                worker.scanner.scan(&*inner.disk, asked.account, &part, &asked.lookup, &floor, &mut visit);
+            let scanned = worker.scanner.scan(
+                &*inner.disk,
+                asked.account,
+                &part,
+                &asked.lookup,
+                &floor,
+                &mut worker.gathered,
+            );
             inner.metrics.search.scanned_bytes.inc_by(worker.scanner.scanned_bytes - before);
             worker.failure = worker.failure.take().or(scanned.err());
             if worker.failure.is_some() { Next::Enough } else { Next::GoOn }
@@ -328,9 +335,22 @@ impl<G> Worker<G> {
     }
 }
 
-impl<G: Gather> Worker<G> {
+/// Shows a gatherer every log.
+struct Each<G>(G);
+
+impl<G: Gather> Visit for Each<G> {
+    fn log(&mut self, place: Place, log: &Log) {
+        self.0.visit(place.time_ms, log);
+    }
+
+    fn time(&mut self, time_ms: u64) -> bool {
+        self.0.visit_time(time_ms)
+    }
+}
+
+impl<G: Gather> Worker<Each<G>> {
     fn merge(mut self, other: Self) -> Self {
-        self.gathered.merge(other.gathered);
+        self.gathered.0.merge(other.gathered.0);
         self.left_ms = self.left_ms.max(other.left_ms);
         self.scanner.scanned_bytes += other.scanner.scanned_bytes;
         self.scanner.damaged |= other.scanner.damaged;

@@ -6,7 +6,9 @@ use super::needs::Need;
 use super::place::Place;
 use super::sieve::Sieve;
 use crate::domain::account::AccountId;
+use crate::domain::filter::Access;
 use crate::domain::log::Log;
+use crate::domain::query::Query;
 use crate::journal::disk::Disk;
 use crate::journal::{HEADER_BYTES, Header};
 use std::io;
@@ -19,17 +21,36 @@ pub(super) struct Lookup {
     pub sieve: Sieve,
     need: Need,
     hunt: Option<Hunt>,
+    /// Whatever is in time passes.
+    takes_all: bool,
 }
 
 impl Lookup {
     pub(super) fn new(sieve: Sieve) -> Self {
         let need = Need::of(&sieve);
-        Self { hunt: Hunt::of(&need), need, sieve }
+        let takes_all = sieve.access == Access::Everything && sieve.query == Query::All;
+        Self { hunt: Hunt::of(&need), takes_all, need, sieve }
     }
 
     /// What a log must hold to pass.
     pub(super) fn need(&self) -> &Need {
         &self.need
+    }
+}
+
+/// Is shown what passes.
+pub(super) trait Visit {
+    fn log(&mut self, place: Place, log: &Log);
+
+    /// The same where everything passes and nothing but the time has been read. False: that is not enough.
+    fn time(&mut self, _: u64) -> bool {
+        false
+    }
+}
+
+impl<F: FnMut(Place, &Log)> Visit for F {
+    fn log(&mut self, place: Place, log: &Log) {
+        self(place, log);
     }
 }
 
@@ -58,7 +79,7 @@ impl Scanner {
         part: &Part,
         lookup: &Lookup,
         floor_ms: &dyn Fn() -> u64,
-        visit: &mut dyn FnMut(Place, &Log),
+        visit: &mut dyn Visit,
     ) -> io::Result<()> {
         let bytes = part.file.read(disk, part)?;
         let mut rest = bytes.as_slice();
@@ -109,16 +130,16 @@ fn block(bytes: &[u8]) -> Option<(Header, &[u8])> {
     Some((header, bytes.get(..header.block_bytes())?))
 }
 
-fn visit_lines(
-    lines: &[u8],
-    header: &Header,
-    lookup: &Lookup,
-    floor_ms: u64,
-    visit: &mut dyn FnMut(Place, &Log),
-) {
+fn visit_lines(lines: &[u8], header: &Header, lookup: &Lookup, floor_ms: u64, visit: &mut dyn Visit) {
     let mut show = |at: usize, line: &[u8]| {
+        if lookup.takes_all
+            && let Some(time_ms) = lookup.sieve.early_time_ms(line)
+            && (time_ms < floor_ms || visit.time(time_ms))
+        {
+            return;
+        }
         if let Some((time_ms, log)) = lookup.sieve.pass_from(line, header.first_received_ms, floor_ms) {
-            visit(Place { time_ms, seq: header.seq, at: at as u32 }, &log);
+            visit.log(Place { time_ms, seq: header.seq, at: at as u32 }, &log);
         }
     };
     if let Some(hunt) = &lookup.hunt {

@@ -2,8 +2,9 @@
 
 use super::files::Part;
 use super::place::{Cursor, Place};
-use super::scan::Lookup;
+use super::scan::{Lookup, Visit};
 use super::{Asked, ReadError, Reader};
+use crate::domain::log::Log;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +58,23 @@ impl Top {
     }
 }
 
+/// A worker's way to the newest logs of all.
+struct Best {
+    top: Arc<Mutex<Top>>,
+    before: Option<Cursor>,
+    floor_ms: Arc<AtomicU64>,
+}
+
+impl Visit for Best {
+    fn log(&mut self, place: Place, log: &Log) {
+        if self.before.is_none_or(|Cursor(before)| place < before) {
+            let mut top = self.top.lock().unwrap_or_else(PoisonError::into_inner);
+            top.put(place, Bytes::copy_from_slice(log.line()));
+            self.floor_ms.store(top.cut.map_or(0, |cut| cut.time_ms), Ordering::Relaxed);
+        }
+    }
+}
+
 pub(super) async fn search(
     reader: &Reader,
     mut asked: Asked,
@@ -78,17 +96,8 @@ pub(super) async fn search(
     let bytes_max = reader.0.config.found_bytes_max;
     let top = Top { limit: limit.max(1), bytes_max, logs: BTreeMap::new(), bytes: 0, cut: None };
     let (top, floor_ms) = (Arc::new(Mutex::new(top)), Arc::new(AtomicU64::new(0)));
-    let visit = {
-        let (top, floor_ms) = (top.clone(), floor_ms.clone());
-        move |(): &mut (), place: Place, log: &crate::domain::log::Log| {
-            if before.is_none_or(|Cursor(before)| place < before) {
-                let mut top = top.lock().unwrap_or_else(PoisonError::into_inner);
-                top.put(place, Bytes::copy_from_slice(log.line()));
-                floor_ms.store(top.cut.map_or(0, |cut| cut.time_ms), Ordering::Relaxed);
-            }
-        }
-    };
-    let workers = reader.scan(asked, contents, || (), visit, floor_ms).await?;
+    let empty = || Best { top: top.clone(), before, floor_ms: floor_ms.clone() };
+    let workers = reader.scan(asked, contents, empty, floor_ms.clone()).await?;
     let top = std::mem::replace(
         &mut *top.lock().unwrap_or_else(PoisonError::into_inner),
         Top { limit: 0, bytes_max, logs: BTreeMap::new(), bytes: 0, cut: None },

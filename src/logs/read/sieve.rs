@@ -55,6 +55,11 @@ impl Sieve {
         passes.then_some((time_ms, log))
     }
 
+    /// The time of a line that tells it by its beginning, if it is one of those asked for.
+    pub(super) fn early_time_ms(&self, line: &[u8]) -> Option<u64> {
+        quick_time_ms(line).filter(|time_ms| self.is_in_time(*time_ms))
+    }
+
     /// Whether anything between two times, both included, may pass.
     pub(super) fn may_be_in_time(&self, first_ms: u64, last_ms: u64) -> bool {
         self.from_ms.is_none_or(|from_ms| last_ms >= from_ms)

@@ -17,7 +17,7 @@ pub(super) struct Storage {
     pub(super) disk: FakeDisk,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
-    retention: Option<Retention>,
+    pub(super) retention: Option<Retention>,
     pub(super) on_corruption: OnCorruption,
     pub(super) running: Option<(Direct, Keeper)>,
     pub(super) stored: u64,
@@ -71,13 +71,13 @@ impl Storage {
     }
 
     /// Stores a log and seals it, alone in its file.
-    fn store_and_seal(&mut self) {
+    pub(super) fn store_and_seal(&mut self) {
         self.store();
         self.clock.advance(Duration::from_secs(3_600));
         self.keeper().checkpoint().unwrap();
     }
 
-    fn sweep(&mut self) {
+    pub(super) fn sweep(&mut self) {
         let mut sweep = Sweep::default();
         self.keeper().sweep(&mut sweep).unwrap();
         assert!(!sweep.is_under_way());
