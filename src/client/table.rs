@@ -164,8 +164,19 @@ pub(super) fn filters(answer: &Value) -> String {
 
 /// The use of many tokens.
 pub(super) fn uses(tokens: &Value) -> String {
-    let header =
-        ["ID", "NAME", "STATE", "LAST USED", "REQUESTS", "LINES", "BYTES", "REFUSED", "SINCE ITS END", "BY"];
+    let header = [
+        "ID",
+        "NAME",
+        "STATE",
+        "LAST USED",
+        "REQUESTS",
+        "LINES",
+        "BYTES",
+        "REFUSED",
+        "DRY RUN",
+        "SINCE ITS END",
+        "BY",
+    ];
     table(&header, tokens, |token| {
         let refusals = token["refusals"].as_object().into_iter().flatten();
         let refused: u64 = refusals.filter_map(|(_, requests)| requests.as_u64()).sum();
@@ -174,7 +185,8 @@ pub(super) fn uses(tokens: &Value) -> String {
         let mut row = ["id", "name", "state"].map(|key| text(&token[key])).to_vec();
         row.push(instant(&token["lastUsedAt"]));
         row.extend(["requests", "lines", "bytes"].map(|key| text(&token[key])));
-        row.extend([refused.to_string(), text(&ended["requests"]), client(&clients[0])]);
+        row.extend([refused.to_string(), text(&token["wouldRefuse"])]);
+        row.extend([text(&ended["requests"]), client(&clients[0])]);
         row
     })
 }
@@ -183,10 +195,11 @@ pub(super) fn uses(tokens: &Value) -> String {
 pub(super) fn usage(token: &Value) -> String {
     let mut parts = vec![uses(token)];
     if token["days"].as_array().is_some_and(|days| !days.is_empty()) {
-        let header = ["DAY", "REQUESTS", "LINES", "BYTES", "REFUSED LINES", "REFUSALS"];
+        let header = ["DAY", "REQUESTS", "LINES", "BYTES", "REFUSED LINES", "DRY RUN", "REFUSALS"];
         parts.push(table(&header, &token["days"], |day| {
-            let mut row =
-                ["day", "requests", "lines", "bytes", "refusedLines"].map(|key| text(&day[key])).to_vec();
+            let mut row = ["day", "requests", "lines", "bytes", "refusedLines", "wouldRefuse"]
+                .map(|key| text(&day[key]))
+                .to_vec();
             row.push(change(&Value::Null, &day["refusals"]));
             row
         }));

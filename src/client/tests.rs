@@ -363,6 +363,19 @@ async fn logs_are_shared_from_the_command_line() {
     assert!(code == 1 && text.contains("`shipgate shared-token list`"), "{text}");
 }
 
+#[test]
+fn what_a_dry_run_would_stop_is_in_the_tables_of_uses() {
+    let day = serde_json::json!({ "day": "2026-01-31", "requests": 9, "wouldRefuse": 7 });
+    let usage =
+        serde_json::json!({ "id": 1, "name": "old one", "requests": 9, "wouldRefuse": 8, "days": [day] });
+    let shown = table::usage(&usage);
+    let columns = |line: usize, name: &str| {
+        let header = shown.lines().nth(line - 1).unwrap();
+        shown.lines().nth(line).unwrap()[header.find(name).unwrap()..].chars().next()
+    };
+    assert_eq!((columns(1, "DRY RUN"), columns(4, "DRY RUN")), (Some('8'), Some('7')), "{shown}");
+}
+
 #[tokio::test]
 async fn errors_are_json_when_json_is_asked_for() {
     let server = Server::start().await;
