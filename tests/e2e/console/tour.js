@@ -11,14 +11,17 @@ const SERVICES = ['checkout', 'payments', 'search', 'gateway'];
 const LOGS = 600;
 const SECONDS_BACK = 840;
 
+// The same logs at every run, and no pattern to be seen.
+const scattered = (at, of) => (Math.imul(at + 1, 2654435761) >>> 8) % of;
+
 function log(at) {
-    const [level, message] = MESSAGES[(at * 7 + (at >> 3)) % MESSAGES.length];
+    const [level, message] = MESSAGES[scattered(at, MESSAGES.length)];
     const back = SECONDS_BACK * 1000 * (at / LOGS) ** 1.6;
     return {
         '@timestamp': new Date(Date.now() - back).toISOString(), level, message,
-        service: SERVICES[(at * 5) % SERVICES.length], env: at % 3 ? 'prod' : 'test',
-        status: level === 'error' ? 502 : 200, latency_ms: ((at * 37) % 900) + 0.5,
-        user: { id: `u-${(at * 131) % 9000}`, plan: at % 4 ? 'free' : 'pro' },
+        service: SERVICES[scattered(at * 3, SERVICES.length)], env: scattered(at * 5, 3) ? 'prod' : 'test',
+        status: level === 'error' ? 502 : 200, latency_ms: scattered(at * 7, 900) + 0.5,
+        user: { id: `u-${scattered(at * 11, 9000)}`, plan: scattered(at * 13, 4) ? 'free' : 'pro' },
     };
 }
 
@@ -36,7 +39,7 @@ async function furnish(page) {
     await ship(defaultToken.token, Array.from({ length: LOGS }, (_, at) => log(at)));
     const created = [];
     for (const name of ['apac prod', 'eu prod', 'old jenkins', 'laptop of Grace']) created.push(await call('POST', '/v1/log-shipping/tokens', { name }));
-    for (const token of created.slice(0, 3)) await ship(token.token, [log(1), log(2)]);
+    for (const [at, token] of created.slice(0, 3).entries()) await ship(token.token, [log(10 + at), log(20 + at)]);
     for (const token of created.slice(2)) await call('PUT', `/v1/log-shipping/tokens/${token.id}`, { enabled: false });
     await eventually('a disabled token is refused', async () => (await fetch(`${process.env.INGEST}/?token=${created[2].token}`, { method: 'POST', body: '{}' })).status === 401);
     const filters = [];

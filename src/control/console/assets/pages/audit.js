@@ -19,7 +19,7 @@ const PAGES_MAX = 10;
 export function page({ path, signal }) {
   const { params } = here();
   const input = (label, name, placeholder) => field(label, { type: "search", value: params[name] ?? "", placeholder, name });
-  const fields = [input("Who", "actor", "api-token:admin"), input("What", "action", "shipping-token"), input("On", "subject", "shipping-token:1000000"), field("Since", { type: "date", name: "since", value: params.since ?? "" })];
+  const fields = [input("Who", "actor", "ada@example.com"), input("What", "action", "shipping-token"), input("On", "subject", "shipping-token:1000000"), field("Since", { type: "date", name: "since", value: params.since ?? "" })];
   const place = h("div", {});
   const trail = { signal, place, entries: [], cursor: null, ended: false, wanted: ENOUGH };
   const begin = () => {
@@ -81,7 +81,7 @@ function content(trail) {
 function row(entry) {
   return [
     h("time", { class: "mono", title: exact(entry.at * 1000) }, moment(entry.at * 1000)),
-    h("span", { class: "wrap" }, entry.actor),
+    h("span", { class: "who", title: entry.actor }, entry.actor),
     h("code", {}, entry.action),
     h("code", {}, entry.subject),
     changes(entry),

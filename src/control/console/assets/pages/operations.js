@@ -9,7 +9,7 @@ import { empty, into } from "../components/states.js";
 import { table } from "../components/table.js";
 import { card, pageHead, tabs } from "../components/tabs.js";
 import { toast } from "../components/toast.js";
-import { ago, exact, short, whole } from "../format.js";
+import { ago, counted, exact, short, whole } from "../format.js";
 
 const REFRESH_MS = 5_000;
 const SAMPLES_MAX = 60;
@@ -134,6 +134,6 @@ function offender(token) {
     "li",
     {},
     h("p", {}, first ? ["A shipper at ", h("code", {}, first.sourceAddress), ` still uses ${kind}`] : `Somebody still uses ${kind}`, ", ", h("strong", {}, token.name), "."),
-    h("p", { class: "faint" }, `${short(after.requests)} batches refused`, after.lastSeenAt && `, last ${ago(after.lastSeenAt)}`, first?.userAgent && ` · ${first.userAgent}`, after.clients.length > 1 && ` · and ${after.clients.length - 1} more`),
+    h("p", { class: "faint" }, `${counted(after.requests, "batch", "batches")} refused`, after.lastSeenAt && `, last ${ago(after.lastSeenAt)}`, first?.userAgent && ` · ${first.userAgent}`, after.clients.length > 1 && ` · and ${after.clients.length - 1} more`),
   );
 }

@@ -47,6 +47,7 @@ function content({ settings, tokens }, signal, onMove) {
       SHIPPERS.map((each) => h("a", { href: href("/send", { shipper: each.id }), "aria-current": each === shipper ? "true" : null, "data-key": each.id }, each.name)),
     );
     fill(paste, instructions(shipper, to));
+    requestAnimationFrame(() => scrollTo(shippers));
   };
   onMove(show);
   token.input.addEventListener("change", show);
@@ -70,6 +71,12 @@ function content({ settings, tokens }, signal, onMove) {
       h("div", { class: "send" }, shippers, paste),
     ),
   );
+}
+
+// On a phone they stand in a row that is longer than the screen.
+function scrollTo(shippers) {
+  const current = shippers.querySelector("[aria-current]");
+  shippers.scrollLeft = current.offsetLeft - shippers.offsetLeft - (shippers.clientWidth - current.offsetWidth) / 2;
 }
 
 function instructions(shipper, to) {
