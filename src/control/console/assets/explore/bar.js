@@ -69,7 +69,7 @@ function showSyntax() {
     title: "How to search",
     body: () => [
       h("dl", { class: "syntax" }, EXAMPLES.map(([text, meaning]) => h("div", {}, h("dt", {}, h("code", {}, text)), h("dd", {}, meaning)))),
-      h("p", { class: "hint" }, "Words are found whatever their case. A query without operators finds logs that match all of its parts."),
+      h("p", { class: "hint" }, "Words are found whatever their case. Words side by side must all match."),
     ],
   });
 }

@@ -8,6 +8,7 @@ const ENDS = {
   expired: "The live tail ended: access has expired.",
   deleted: "The live tail ended: access was withdrawn.",
   draining: "The live tail ended: the server is stopping. Start it again in a moment.",
+  unavailable: "The live tail ended: the server cannot tell what may be read at the moment. Start it again.",
   behind: "The live tail ended: logs came faster than they could be shown. Narrow the query, or start it again.",
 };
 

@@ -13,7 +13,7 @@ export function narrowed(query, field, text, isNot = false) {
   const before = query.trim();
   if (!before) return term;
   if (before === term || before.endsWith(` AND ${term}`)) return before;
-  return `${/\bOR\b/.test(before) && !/^\(.*\)$/s.test(before) ? `(${before})` : before} AND ${term}`;
+  return `${/\bOR\b|\|\|/.test(before) && !/^\(.*\)$/s.test(before) ? `(${before})` : before} AND ${term}`;
 }
 
 // The words that a query looks for, to be marked where they are found.
