@@ -46,6 +46,11 @@ struct Sealed {
     first_received_ms: u64,
 }
 
+/// The sealed file that an index, finished or not, is of.
+fn index_of(name: &str) -> Option<&str> {
+    names::parse_index(name.strip_suffix(TEMPORARY).unwrap_or(name))
+}
+
 impl Keeper {
     /// Visits some accounts: those of a new sweep, or the next ones of the sweep that is under way.
     pub(super) fn sweep(&mut self, sweep: &mut Sweep) -> Result<(), StoreError> {
@@ -83,7 +88,7 @@ impl Keeper {
                 Some((first_seq, first_received_ms)) => {
                     files.push(Sealed { name: entry.name, bytes: entry.bytes, first_seq, first_received_ms });
                 }
-                None if names::parse_index(&entry.name).is_some() => {
+                None if index_of(&entry.name).is_some() => {
                     indexes.insert(entry.name, entry.bytes);
                 }
                 // A start or a sweep that was stopped in the midst of it left this.
@@ -95,8 +100,15 @@ impl Keeper {
         for file in &mut files {
             file.bytes += indexes.remove(&names::index(&file.name)).unwrap_or(0);
         }
-        // Their files are gone.
-        void.extend(indexes.into_keys().map(|name| dir.join(name)));
+        for (name, bytes) in indexes {
+            // The list may lack a file that was sealed while it was made, and the indexer may be writing.
+            let sealed = index_of(&name).map(|sealed| dir.join(sealed));
+            if sealed.is_some_and(|sealed| self.growing.disk().exists(&sealed).unwrap_or(true)) {
+                other_bytes += bytes;
+            } else {
+                void.push(dir.join(name));
+            }
+        }
         let mut bytes = other_bytes + files.iter().map(|file| file.bytes).sum::<u64>();
         let retention = (self.retention)(account);
         for (i, file) in files.iter().enumerate() {
@@ -110,7 +122,15 @@ impl Keeper {
             let (path, name) = (dir.join(&file.name), format!("{}{TEMPORARY}", file.name));
             self.growing.disk().rename(&path, &dir.join(&name)).map_err(StoreError::at(&path))?;
             void.push(dir.join(name));
-            void.push(dir.join(names::index(&file.name)));
+            // It is void by its file's absence; under this name nobody reads half of it.
+            let index = dir.join(names::index(&file.name));
+            let void_index = dir.join(names::index(&file.name) + TEMPORARY);
+            match self.growing.disk().rename(&index, &void_index) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::at(&index)(error));
+                }
+                _ => void.push(void_index),
+            }
             tracing::info!(
                 account = account.0,
                 file = file.name,
