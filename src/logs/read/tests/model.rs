@@ -168,8 +168,10 @@ async fn check(reader: &Reader, lines: &[String], question: &Question, random: &
     let found: BTreeMap<_, _> =
         histogram.buckets.iter().map(|bucket| (bucket.time_ms, bucket.count)).collect();
     assert_eq!((histogram.total, found), (expect.len() as u64, buckets), "{question:?}");
+    assert!(!histogram.partial);
 
     let fields = reader.fields(question.clone(), usize::MAX).await.unwrap();
+    assert_eq!((fields.total, fields.partial), (expect.len() as u64, false), "{question:?}");
     let (mut names, mut values) = (BTreeMap::<String, u64>::new(), BTreeMap::<(String, String), u64>::new());
     for (_, line) in &expect {
         let mut of_log = BTreeSet::new();
