@@ -8,7 +8,7 @@ use super::super::error::{ApiError, ErrorBody};
 use super::asked::{Both, NoMore, Which};
 use super::chunks::{Chunks, Gone};
 use super::{Reading, failed};
-use crate::logs::read::{Lines, Sieve, Tail, TailEnd};
+use crate::logs::read::{Block, Reader, Sieve, Tail, TailEnd};
 use crate::shutdown::Tasks;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -53,7 +53,8 @@ pub(in crate::control) async fn tail(
     let tail = reading.reader.tail(reading.viewer.account).map_err(failed)?;
     let (chunks, body) = Chunks::new();
     let tasks = reading.tasks.clone();
-    let follower = Follower { watch: reading.viewer.watch(), sieve, tail, chunks, tasks: reading.tasks };
+    let (watch, reader) = (reading.viewer.watch(), reading.reader);
+    let follower = Follower { watch, reader, sieve, tail, chunks, tasks: reading.tasks };
     tasks.spawn(follower.run());
     let headers = [(CONTENT_TYPE.as_str(), "text/event-stream"), (CACHE_CONTROL.as_str(), "no-store")];
     // Proxies of one kind would gather events otherwise.
@@ -62,6 +63,7 @@ pub(in crate::control) async fn tail(
 
 struct Follower {
     watch: Watch,
+    reader: Reader,
     sieve: Sieve,
     tail: Tail,
     chunks: Chunks,
@@ -116,21 +118,34 @@ impl Follower {
             tokio::select! {
                 () = self.tasks.draining() => return Err(End::Said("draining")),
                 () = self.chunks.gone() => return Err(End::Gone),
-                lines = self.tail.next() => self.show(&lines?).await?,
+                block = self.tail.next() => self.show(block?).await?,
                 () = self.watch.stirred() => { self.watch.access().await?; }
                 _ = heartbeat.tick() => self.chunks.send(Bytes::from_static(b":\n\n")).await?,
             }
         }
     }
 
-    async fn show(&mut self, lines: &Lines) -> Result<(), End> {
+    async fn show(&mut self, block: Block) -> Result<(), End> {
+        let (received_ms, mut rest) = (block.received_ms, Some(block));
+        while let Some(block) = rest {
+            self.sieve.access = self.watch.access().await?.clone();
+            let sifted = self.reader.sift(block, self.sieve.clone()).await;
+            let (lines, more) = sifted.map_err(|_| End::Said("unavailable"))?;
+            rest = more;
+            self.send(&lines, received_ms).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends lines that have passed, as long as they still do.
+    async fn send(&mut self, lines: &[u8], received_ms: u64) -> Result<(), End> {
         let mut events = Vec::new();
-        for line in lines.iter() {
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let access = self.watch.access().await?;
             if self.sieve.access != *access {
                 self.sieve.access = access.clone();
             }
-            if self.sieve.pass(line, lines.received_ms).is_none() {
+            if self.sieve.pass(line, received_ms).is_none() {
                 continue;
             }
             events.extend_from_slice(b"event: log\ndata: ");

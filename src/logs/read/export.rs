@@ -31,7 +31,7 @@ struct State {
 impl Export {
     pub(super) fn new(reader: Reader, asked: Asked, contents: Contents) -> Self {
         let partial = contents.damaged;
-        let scanner = Scanner::new(partial);
+        let scanner = Scanner::new(partial, None);
         let state = State { asked, parts: contents.parts.into(), scanner, chunk: Vec::new() };
         Self { reader, state: Some(state), partial }
     }

@@ -132,7 +132,8 @@ pub(super) fn contents(disk: &dyn Disk, file: &Arc<LogFile>, lookup: &Lookup) ->
     if *need == Need::Impossible {
         return Ok(Contents::default());
     }
-    let Some(index) = index(disk, file, need)? else { return walk(disk, file) };
+    // An index is a hint: one that cannot be read costs time and nothing else.
+    let Ok(Some(index)) = index(disk, file, need) else { return walk(disk, file) };
     let parts = index.parts(file, need, |first_ms, last_ms| sieve.may_be_in_time(first_ms, last_ms));
     let skipped_bytes =
         file.bytes - parts.iter().map(|part| part.to - part.from).sum::<u64>().min(file.bytes);

@@ -37,7 +37,7 @@ pub use export::Export;
 pub use place::{Cursor, CursorMalformed};
 pub use search::{Found, FoundLog};
 pub use sieve::{Sieve, time_ms};
-pub use tail::{Lines, Tail, TailEnd, Tails};
+pub use tail::{Block, Tail, TailEnd, Tails};
 
 use crate::clock;
 use crate::domain::account::AccountId;
@@ -223,6 +223,12 @@ impl Reader {
         tails.open(account, &self.0.metrics.search.tails).ok_or(ReadError::TooMany)
     }
 
+    /// Lines of a block that pass, each with its end, and the rest of the block if there is more. It is done by the threads
+    /// that search: shippers come first.
+    pub async fn sift(&self, block: Block, sieve: Sieve) -> Result<(Vec<u8>, Option<Block>), ReadError> {
+        Ok(self.0.pool.run(move || block.sift(&sieve)).await??)
+    }
+
     /// All matching logs as they are stored, in the order in which they came.
     pub async fn export(&self, question: Question) -> Result<Export, ReadError> {
         let asked = self.ask(&question)?;
@@ -315,12 +321,19 @@ impl Reader {
                 &mut worker.gathered,
             );
             inner.metrics.search.scanned_bytes.inc_by(worker.scanner.scanned_bytes - before);
+            if worker.scanner.was_stopped {
+                worker.left_ms = worker.left_ms.max(Some(newest_ms));
+            }
             worker.failure = worker.failure.take().or(scanned.err());
             if worker.failure.is_some() { Next::Enough } else { Next::GoOn }
         };
         let damaged = contents.damaged;
-        let new =
-            || Worker { scanner: Scanner::new(damaged), gathered: empty(), left_ms: None, failure: None };
+        let new = || Worker {
+            scanner: Scanner::new(damaged, Some(deadline)),
+            gathered: empty(),
+            left_ms: None,
+            failure: None,
+        };
         let mut workers = self.0.pool.fold(contents.parts, new, step).await?;
         match workers.iter_mut().find_map(|worker| worker.failure.take()) {
             Some(failure) => Err(failure.into()),

@@ -49,7 +49,12 @@ pub(super) enum Wanted {
 
 impl Need {
     pub(super) fn of(sieve: &Sieve) -> Self {
-        let access = match &sieve.access {
+        Self::all(vec![Self::of_access(&sieve.access), of_query(&sieve.query)])
+    }
+
+    /// What every log must hold that may be read.
+    pub(super) fn of_access(access: &Access) -> Self {
+        match access {
             Access::Everything => Self::Nothing,
             Access::Nothing => Self::Impossible,
             Access::Only(filters) => {
@@ -59,8 +64,7 @@ impl Need {
                     Operator::Or => Self::any(needs),
                 }
             }
-        };
-        Self::all(vec![access, of_query(&sieve.query)])
+        }
     }
 
     fn all(mut needs: Vec<Self>) -> Self {

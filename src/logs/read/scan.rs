@@ -5,6 +5,7 @@ use super::hunt::Hunt;
 use super::needs::Need;
 use super::place::Place;
 use super::sieve::Sieve;
+use crate::clock;
 use crate::domain::account::AccountId;
 use crate::domain::filter::Access;
 use crate::domain::log::Log;
@@ -12,7 +13,10 @@ use crate::domain::query::Query;
 use crate::journal::disk::Disk;
 use crate::journal::{HEADER_BYTES, Header};
 use std::io;
+use std::time::Instant;
 
+/// After how many lines it is looked whether there is time left.
+const LINES_AT_ONCE: usize = 256;
 /// A longer buffer is given back after use.
 const BUFFER_BYTES_KEPT: usize = 16 << 20;
 
@@ -27,12 +31,28 @@ pub(super) struct Lookup {
 
 impl Lookup {
     pub(super) fn new(sieve: Sieve) -> Self {
-        let need = Need::of(&sieve);
+        let all = Need::of(&sieve);
         let takes_all = sieve.access == Access::Everything && sieve.query == Query::All;
-        Self { hunt: Hunt::of(&need), takes_all, need, sieve }
+        let hunt = Hunt::of(&all);
+        // What is left out must not depend on what is hidden: how long an answer takes would tell whether it holds a value.
+        let need = if sieve.access == Access::Everything { all } else { Need::of_access(&sieve.access) };
+        Self { hunt, takes_all, need, sieve }
     }
 
-    /// What a log must hold to pass.
+    /// Shows a line, if it passes.
+    fn show(&self, header: &Header, at: usize, line: &[u8], floor_ms: u64, visit: &mut dyn Visit) {
+        if self.takes_all
+            && let Some(time_ms) = self.sieve.early_time_ms(line)
+            && (time_ms < floor_ms || visit.time(time_ms))
+        {
+            return;
+        }
+        if let Some((time_ms, log)) = self.sieve.pass_from(line, header.first_received_ms, floor_ms) {
+            visit.log(Place { time_ms, seq: header.seq, at: at as u32 }, &log);
+        }
+    }
+
+    /// What a log must hold to pass, as far as an index may be asked about it.
     pub(super) fn need(&self) -> &Need {
         &self.need
     }
@@ -62,12 +82,16 @@ pub(super) struct Scanner {
     pub scanned_bytes: u64,
     /// Whether anything could not be read.
     pub damaged: bool,
+    /// When to stop, whatever is left.
+    deadline: Option<Instant>,
+    /// Whether it was stopped in the midst of a part.
+    pub was_stopped: bool,
 }
 
 impl Scanner {
     /// `damaged`: it is known already that not everything can be read.
-    pub(super) fn new(damaged: bool) -> Self {
-        Self { inflater: None, lines: Vec::new(), scanned_bytes: 0, damaged }
+    pub(super) fn new(damaged: bool, deadline: Option<Instant>) -> Self {
+        Self { inflater: None, lines: Vec::new(), scanned_bytes: 0, damaged, deadline, was_stopped: false }
     }
 
     /// Visits the logs of `account` in `part` that pass and are not older than `floor_ms`, in the order in which they are
@@ -97,7 +121,10 @@ impl Scanner {
                 continue;
             }
             self.scanned_bytes += self.lines.len() as u64;
-            visit_lines(&self.lines, &header, lookup, floor_ms(), visit);
+            if !self.visit_lines(&header, lookup, floor_ms(), visit) {
+                self.was_stopped = true;
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -108,6 +135,33 @@ impl Scanner {
             none => none.insert(zstd::bulk::Decompressor::new()?),
         };
         inflate(inflater, header, block, &mut self.lines)
+    }
+
+    /// False: time ran out.
+    fn visit_lines(&self, header: &Header, lookup: &Lookup, floor_ms: u64, visit: &mut dyn Visit) -> bool {
+        let (mut seen, mut in_time) = (0_usize, true);
+        let mut show = |at: usize, line: &[u8]| {
+            seen += 1;
+            if seen.is_multiple_of(LINES_AT_ONCE) {
+                in_time &= self.deadline.is_none_or(|deadline| clock::monotonic() < deadline);
+            }
+            if in_time {
+                lookup.show(header, at, line, floor_ms, visit);
+            }
+        };
+        if let Some(hunt) = &lookup.hunt {
+            hunt.lines(&self.lines, show);
+            return in_time;
+        }
+        let mut from = 0;
+        for to in memchr::memchr_iter(b'\n', &self.lines) {
+            show(from, &self.lines[from..to]);
+            from = to + 1;
+        }
+        if from < self.lines.len() {
+            show(from, &self.lines[from..]);
+        }
+        in_time
     }
 }
 
@@ -128,29 +182,4 @@ pub(super) fn inflate(
 fn block(bytes: &[u8]) -> Option<(Header, &[u8])> {
     let header = Header::parse(bytes).ok()?;
     Some((header, bytes.get(..header.block_bytes())?))
-}
-
-fn visit_lines(lines: &[u8], header: &Header, lookup: &Lookup, floor_ms: u64, visit: &mut dyn Visit) {
-    let mut show = |at: usize, line: &[u8]| {
-        if lookup.takes_all
-            && let Some(time_ms) = lookup.sieve.early_time_ms(line)
-            && (time_ms < floor_ms || visit.time(time_ms))
-        {
-            return;
-        }
-        if let Some((time_ms, log)) = lookup.sieve.pass_from(line, header.first_received_ms, floor_ms) {
-            visit.log(Place { time_ms, seq: header.seq, at: at as u32 }, &log);
-        }
-    };
-    if let Some(hunt) = &lookup.hunt {
-        return hunt.lines(lines, show);
-    }
-    let mut from = 0;
-    for to in memchr::memchr_iter(b'\n', lines) {
-        show(from, &lines[from..to]);
-        from = to + 1;
-    }
-    if from < lines.len() {
-        show(from, &lines[from..]);
-    }
 }

@@ -3,6 +3,7 @@
 //! Each tail has a bound in bytes. Whoever falls behind it is told, and has to begin anew: nothing waits for a tail, and while there is
 //! none, handing on costs a look at one number.
 
+use super::sieve::Sieve;
 use crate::domain::account::AccountId;
 use crate::journal::{Extent, HEADER_BYTES, Header};
 use bytes::Bytes;
@@ -15,8 +16,11 @@ use tokio::sync::Notify;
 
 /// Compressed bytes that wait for one tail, at most; one hand-over is taken in any case.
 const WAITING_BYTES_MAX: usize = 2 << 20;
-/// How many tails there may be.
+/// How many tails there may be, and how many of one account.
 const TAILS_MAX: usize = 1_000;
+const ACCOUNT_TAILS_MAX: usize = 100;
+/// Bytes of passing lines that are taken out of a block at a time, but for a longer line.
+const SIFTED_BYTES: usize = 1 << 20;
 
 /// Where the thread of the logs hands on what is committed. Cheap to clone.
 #[derive(Clone, Default)]
@@ -49,18 +53,34 @@ pub enum TailEnd {
     Unreadable,
 }
 
-/// The lines of one block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lines {
-    /// When they were received, in milliseconds since the Unix epoch.
+/// A block as it was committed, and how far its lines have been sifted.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// When its lines were received, in milliseconds since the Unix epoch.
     pub received_ms: u64,
-    bytes: Vec<u8>,
+    raw_bytes: usize,
+    bytes: Bytes,
+    sifted: usize,
 }
 
-impl Lines {
-    /// Each line without its end.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+impl Block {
+    /// Takes the next lines that pass out of the block, each with its end. None are left when there is nothing more. It
+    /// inflates all of the block: what waits for a slow reader stays compressed.
+    pub(super) fn sift(mut self, sieve: &Sieve) -> io::Result<(Vec<u8>, Option<Self>)> {
+        let lines = zstd::bulk::decompress(&self.bytes, self.raw_bytes)?;
+        let mut passing = Vec::new();
+        for line in lines[self.sifted.min(lines.len())..].split_inclusive(|byte| *byte == b'\n') {
+            if passing.len() >= SIFTED_BYTES {
+                return Ok((passing, Some(self)));
+            }
+            self.sifted += line.len();
+            let bare = line.strip_suffix(b"\n").unwrap_or(line);
+            if sieve.pass(bare, self.received_ms).is_some() {
+                passing.extend_from_slice(bare);
+                passing.push(b'\n');
+            }
+        }
+        Ok((passing, None))
     }
 }
 
@@ -78,7 +98,8 @@ impl Tails {
     /// `None`: there are too many.
     pub(super) fn open(&self, account: AccountId, gauge: &IntGauge) -> Option<Tail> {
         let mut by_account = locked(&self.by_account);
-        if self.open.load(Ordering::Relaxed) >= TAILS_MAX {
+        let of_account = by_account.get(&account).map_or(0, Vec::len);
+        if self.open.load(Ordering::Relaxed) >= TAILS_MAX || of_account >= ACCOUNT_TAILS_MAX {
             return None;
         }
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -96,8 +117,10 @@ impl Tails {
         }
         let by_account = locked(&self.by_account);
         for extent in extents {
-            let inboxes = by_account.get(&extent.account).into_iter().flatten();
-            inboxes.filter_map(Weak::upgrade).for_each(|inbox| inbox.put(&extent.bytes));
+            let Some(inboxes) = by_account.get(&extent.account) else { continue };
+            // A copy, for all: these bytes are a part of a whole group's, which would stay in memory with them.
+            let blocks = Bytes::copy_from_slice(&extent.bytes);
+            inboxes.iter().filter_map(Weak::upgrade).for_each(|inbox| inbox.put(blocks.clone()));
         }
     }
 
@@ -111,7 +134,7 @@ impl Tails {
 }
 
 impl Inbox {
-    fn put(&self, blocks: &Bytes) {
+    fn put(&self, blocks: Bytes) {
         let mut waiting = locked(&self.waiting);
         if waiting.end.is_some() {
             return;
@@ -120,8 +143,7 @@ impl Inbox {
             *waiting = Waiting { end: Some(TailEnd::Behind), ..Waiting::default() };
         } else {
             waiting.bytes += blocks.len();
-            // A copy: these bytes are a part of a whole group's, which would stay in memory with them.
-            waiting.extents.push_back(Bytes::copy_from_slice(blocks));
+            waiting.extents.push_back(blocks);
         }
         drop(waiting);
         self.changed.notify_one();
@@ -143,9 +165,8 @@ impl Inbox {
 }
 
 impl Tail {
-    /// Waits for the next lines, which nobody's access has been asked about yet: each goes through a
-    /// [`Sieve`](super::sieve::Sieve) first. May be dropped and called again.
-    pub async fn next(&mut self) -> Result<Lines, TailEnd> {
+    /// Waits for the next block, for [`Reader::sift`](super::Reader::sift). May be dropped and called again.
+    pub async fn next(&mut self) -> Result<Block, TailEnd> {
         loop {
             if !self.rest.is_empty() {
                 return self.block().map_err(|_| TailEnd::Unreadable);
@@ -158,11 +179,11 @@ impl Tail {
         }
     }
 
-    fn block(&mut self) -> io::Result<Lines> {
+    fn block(&mut self) -> io::Result<Block> {
         let header = Header::parse(&self.rest).map_err(io::Error::other)?;
-        let block = self.rest.split_to(header.block_bytes().min(self.rest.len()));
-        let bytes = zstd::bulk::decompress(&block[HEADER_BYTES..], header.raw_bytes as usize)?;
-        Ok(Lines { received_ms: header.first_received_ms, bytes })
+        let bytes = self.rest.split_to(header.block_bytes().min(self.rest.len())).slice(HEADER_BYTES..);
+        let (received_ms, raw_bytes) = (header.first_received_ms, header.raw_bytes as usize);
+        Ok(Block { received_ms, raw_bytes, bytes, sifted: 0 })
     }
 }
 

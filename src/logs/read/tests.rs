@@ -134,12 +134,30 @@ async fn a_tail_is_handed_what_is_acknowledged() {
     let mut tail = running.reader.tail(AccountId(7)).unwrap();
     running.ship(8, &line(START_MS, 1)).await;
     running.ship(7, &(line(START_MS, 2) + &line(START_MS, 3))).await;
-    let lines = tail.next().await.unwrap();
-    let expect = line(START_MS, 2) + &line(START_MS, 3);
-    assert_eq!(lines.iter().collect::<Vec<_>>(), expect.lines().map(str::as_bytes).collect::<Vec<_>>());
-    assert_eq!(lines.received_ms, START_MS);
+    let block = tail.next().await.unwrap();
+    assert_eq!(block.received_ms, START_MS);
+    let (lines, more) = running.reader.sift(block, Sieve::of(&all(7))).await.unwrap();
+    assert_eq!(String::from_utf8(lines).unwrap(), line(START_MS, 2) + &line(START_MS, 3));
+    assert!(more.is_none());
     running.close();
-    assert_eq!(tail.next().await, Err(TailEnd::Closed));
+    assert_eq!(tail.next().await.unwrap_err(), TailEnd::Closed);
+}
+
+#[tokio::test]
+async fn a_large_block_is_sifted_a_part_at_a_time() {
+    let running = Running::start(1 << 20);
+    let mut tail = running.reader.tail(AccountId(7)).unwrap();
+    let long = format!("{{\"@timestamp\":1,\"type\":\"t\",\"a\":\"{}\"}}\n", "x".repeat(200_000));
+    running.ship(7, &long.repeat(14)).await;
+    let (mut sifted, mut rest, mut parts) = (vec![], Some(tail.next().await.unwrap()), 0);
+    while let Some(block) = rest {
+        let (lines, more) = running.reader.sift(block, Sieve::of(&all(7))).await.unwrap();
+        assert!(lines.len() <= (1 << 20) + long.len());
+        sifted.extend(lines);
+        (rest, parts) = (more, parts + 1);
+    }
+    assert!(sifted == long.repeat(14).as_bytes() && parts == 3, "{parts}");
+    running.close();
 }
 
 mod bounds;

@@ -231,9 +231,9 @@ async fn a_tail_that_falls_behind_is_told_and_holds_up_nobody() {
         running.ship(7, &format!("{{\"noise\":\"{text}\"}}\n")).await;
     }
     running.settled().await;
-    assert_eq!(slow.next().await, Err(TailEnd::Behind));
+    assert_eq!(slow.next().await.unwrap_err(), TailEnd::Behind);
     running.ship(8, "{}\n").await;
-    assert_eq!(other.next().await.unwrap().iter().count(), 1);
+    other.next().await.unwrap();
     assert_eq!(running.reader.histogram(all(7), 1).await.unwrap().total, 6);
     running.close();
 }
