@@ -211,7 +211,13 @@ impl Disk for OsDisk {
                 continue;
             };
             let is_dir = entry.file_type()?.is_dir();
-            let bytes = if is_dir { 0 } else { entry.metadata()?.len() };
+            let bytes = match entry.metadata() {
+                _ if is_dir => 0,
+                Ok(metadata) => metadata.len(),
+                // Renamed or removed while the directory was listed: it says nothing about the others.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             entries.push(Entry { name, is_dir, bytes });
         }
         Ok(entries)

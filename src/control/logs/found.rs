@@ -39,7 +39,9 @@ pub(in crate::control) struct Logs {
     /// Bytes of logs that were looked through; missing for a shared token, which is not told how much it may not see.
     #[serde(skip_serializing_if = "Option::is_none")]
     scanned_bytes: Option<u64>,
-    took_ms: u64,
+    /// Missing for a shared token, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    took_ms: Option<u64>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -93,7 +95,7 @@ pub(in crate::control) async fn search(
         cursor: found.cursor.map(|cursor| reading.viewer.shown_place(cursor.to_string())),
         partial: found.partial,
         scanned_bytes: (!reading.viewer.is_recipient()).then_some(found.scanned_bytes),
-        took_ms: began.elapsed().as_millis() as u64,
+        took_ms: (!reading.viewer.is_recipient()).then(|| began.elapsed().as_millis() as u64),
     }))
 }
 
