@@ -5,7 +5,7 @@ use crate::domain::log::Scalar;
 use crate::domain::moment::{self, Moment};
 use std::cmp::Ordering;
 
-const NS_OF_MS: f64 = 1e6;
+const NS_OF_MS: i128 = 1_000_000;
 
 /// A number, a time or, if it is neither, a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,11 +26,11 @@ impl Limit {
         number.or_else(time).unwrap_or_else(|| Self::Text(text.to_owned()))
     }
 
-    /// The limits of one range: of one kind, or texts both.
+    /// The limits of one range: texts both if one of them is.
     pub fn pair(texts: [Option<&str>; 2], now_ms: u64) -> [Option<Self>; 2] {
         let limits = texts.map(|text| text.map(|text| Self::new(text, now_ms)));
         match &limits {
-            [Some(from), Some(to)] if std::mem::discriminant(from) != std::mem::discriminant(to) => {
+            [Some(Self::Text(_)), _] | [_, Some(Self::Text(_))] => {
                 texts.map(|text| text.map(|text| Self::Text(text.to_owned())))
             }
             _ => limits,
@@ -53,8 +53,15 @@ impl Limit {
 }
 
 fn number_of(text: &str) -> Option<Number> {
-    let instant = || moment::instant_ns(text).map(|ns| Number::Float(ns as f64 / NS_OF_MS));
-    Number::parse(text).or_else(instant)
+    Number::parse(text).or_else(|| moment::instant_ns(text).map(milliseconds))
+}
+
+/// Exactly, if they are whole: as floating point, nanoseconds since the Unix epoch are not.
+fn milliseconds(ns: i128) -> Number {
+    match ns % NS_OF_MS {
+        0 => Number::Whole(ns / NS_OF_MS),
+        _ => Number::Float(ns as f64 / NS_OF_MS as f64),
+    }
 }
 
 fn order(instant_ns: i128, moment: &Moment) -> Ordering {

@@ -13,6 +13,7 @@
 //! wildcards inside a word, is refused where it stands and never taken for something else.
 
 use super::{Bound, Limit, Query, Test};
+use crate::domain::moment::Moment;
 use std::fmt::Display;
 use winnow::Parser;
 use winnow::ascii::{multispace0, multispace1};
@@ -23,6 +24,9 @@ use winnow::token::{any, one_of};
 
 const BYTES_MAX: usize = 4_096;
 const GROUPS_MAX: usize = 32;
+/// The field that tells a log's time.
+const TIME_FIELD: &str = "@timestamp";
+const NO_TIME: &str = "this is no time: write one as now-15m, now-1d/d, 2026-01-31 or 2026-01-31T12:00";
 
 /// Why a text is no query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -184,13 +188,14 @@ fn term(text: &mut Text) -> Parsed<Query> {
         }
     }
     if let Some(quoted) = quoted(text)? {
-        return Ok(value(text, Test::words(&quoted)));
+        return written(text, at, &quoted);
     }
     let word = word(text, false)?;
     if opt(':').parse_next(text)?.is_some() {
         return field(text, at, &word);
     }
-    match word.test() {
+    match word.prefix() {
+        _ if word.is_plain() => written(text, at, &word.text),
         Some(test) => Ok(value(text, test)),
         None if word.star_at.is_some() => Ok(match text.state.field.clone() {
             Some(_) => value(text, Test::Exists),
@@ -202,6 +207,20 @@ fn term(text: &mut Text) -> Parsed<Query> {
 
 fn value(text: &Text, test: Test) -> Query {
     Query::Value { field: text.state.field.clone(), test }
+}
+
+/// What a text asks for. As a field's value a time is all of its day, minute or second; the text itself is found as well.
+fn written(text: &Text, at: usize, content: &str) -> Parsed<Query> {
+    let words = value(text, Test::words(content));
+    let Some(field) = &text.state.field else { return Ok(words) };
+    match Moment::parse(content, text.state.now_ms) {
+        Some(moment) => {
+            let bound = Bound::Included(Limit::Time(moment));
+            Ok(Query::Or(vec![value(text, Test::Range { from: bound.clone(), to: bound }), words]))
+        }
+        None if field == TIME_FIELD && content.starts_with("now") => fail(at, NO_TIME),
+        None => Ok(words),
+    }
 }
 
 /// Why there is no term at this place.
@@ -242,22 +261,18 @@ fn field_value(text: &mut Text, name: &Word) -> Parsed<Query> {
         _ => {}
     }
     let at = text.current_token_start();
-    let test = match quoted(text)? {
-        Some(quoted) => Some(Test::words(&quoted)),
-        None => {
-            let word = word(text, true)?;
-            match word.test() {
-                // As older versions of Kibana wrote it.
-                Some(_) if name.text == "_exists_" => {
-                    return Ok(Query::Value { field: Some(word.text), test: Test::Exists });
-                }
-                None if word.star_at.is_some() => Some(Test::Exists),
-                test => test,
-            }
+    if let Some(quoted) = quoted(text)? {
+        return written(text, at, &quoted);
+    }
+    let word = word(text, true)?;
+    match word.prefix() {
+        // As older versions of Kibana wrote it.
+        _ if name.text == "_exists_" && !word.text.is_empty() => {
+            Ok(Query::Value { field: Some(word.text), test: Test::Exists })
         }
-    };
-    match test {
+        _ if word.is_plain() => written(text, at, &word.text),
         Some(test) => Ok(value(text, test)),
+        None if word.star_at.is_some() => Ok(value(text, Test::Exists)),
         None => fail(at, format!("a value is missing after `{}:`", name.text)),
     }
 }
@@ -265,10 +280,12 @@ fn field_value(text: &mut Text, name: &Word) -> Parsed<Query> {
 fn comparison(text: &mut Text) -> Parsed<Query> {
     let sign = alt((">=", "<=", ">", "<")).parse_next(text)?;
     multispace0(text)?;
+    let at = text.current_token_start();
     let limit = match limit(text)? {
         Some(limit) => limit,
         None => return fail_here(text, format!("a value is missing after `{sign}`")),
     };
+    times(text, &[(at, &limit)])?;
     let none = Bound::Unbounded;
     let limit = Limit::new(&limit, text.state.now_ms);
     let (from, to) = match sign {
@@ -291,6 +308,7 @@ fn range(text: &mut Text) -> Parsed<Query> {
     if opt((multispace1, "TO", multispace1)).parse_next(text)?.is_none() {
         return fail_here(text, "`TO` is missing here, as in [5 TO 10]");
     }
+    let to_at = text.current_token_start();
     let Some(to) = limit(text)? else {
         return fail_here(text, "the end of the range is missing, as in [5 TO 10]");
     };
@@ -298,6 +316,7 @@ fn range(text: &mut Text) -> Parsed<Query> {
     let Some(closing) = closing else {
         return fail(at, format!("this `{opening}` is never closed"));
     };
+    times(text, &[(from_at, &from), (to_at, &to)])?;
     let bound = |limit: Option<Limit>, included: bool| match limit {
         None => Bound::Unbounded,
         Some(limit) if included => Bound::Included(limit),
@@ -308,6 +327,27 @@ fn range(text: &mut Text) -> Parsed<Query> {
         text.state.now_ms,
     );
     Ok(value(text, Test::Range { from: bound(from, opening == '['), to: bound(to, closing == ']') }))
+}
+
+/// Refuses limits that are no times where times are meant: of a log's time, and beside date math.
+fn times(text: &Text, limits: &[(usize, &str)]) -> Parsed<()> {
+    let of_time = text.state.field.as_deref() == Some(TIME_FIELD);
+    if !of_time && !limits.iter().any(|(_, limit)| is_date_math(limit)) {
+        return Ok(());
+    }
+    let is_text =
+        |limit: &str| limit != "*" && matches!(Limit::new(limit, text.state.now_ms), Limit::Text(_));
+    match limits.iter().find(|(_, limit)| is_text(limit)) {
+        Some((at, _)) => fail(*at, NO_TIME),
+        None => Ok(()),
+    }
+}
+
+/// Whether it begins as `now-15m` or `now/d`.
+fn is_date_math(limit: &str) -> bool {
+    let Some(rest) = limit.strip_prefix("now") else { return false };
+    let step = rest.strip_prefix(['+', '-']);
+    rest.starts_with('/') || step.is_some_and(|step| step.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// A limit of a range: more may stand in it than in a word.
@@ -363,13 +403,14 @@ struct Word {
 }
 
 impl Word {
-    /// `None` without content.
-    fn test(&self) -> Option<Test> {
-        match (self.text.as_str(), self.star_at) {
-            ("", _) => None,
-            (text, None) => Some(Test::words(text)),
-            (text, Some(_)) => Test::prefix(text),
-        }
+    /// Whether it has content and stands for nothing but that.
+    fn is_plain(&self) -> bool {
+        !self.text.is_empty() && self.star_at.is_none()
+    }
+
+    /// What a star at its end asks for; `None` without one, or without content.
+    fn prefix(&self) -> Option<Test> {
+        self.star_at.and_then(|_| Test::prefix(&self.text))
     }
 }
 

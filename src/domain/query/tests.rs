@@ -179,6 +179,32 @@ fn ranges_are_of_numbers_times_and_texts() {
 }
 
 #[test]
+fn a_date_as_a_value_is_all_of_its_day_and_not_only_its_text() {
+    let line = r#"{"@timestamp":"2026-01-31T11:30:05.25Z","ms":1769859005250,"day":"on 2026-01-30","pod":"now-playing"}"#;
+    check(&[
+        ("@timestamp:now/d", line, true),
+        ("@timestamp:now-1d/d", line, false),
+        ("@timestamp:2026-01-31", line, true),
+        ("@timestamp:\"2026-01-31\"", line, true),
+        ("@timestamp:2026-01-30", line, false),
+        ("NOT @timestamp:2026-01-31", line, false),
+        ("@timestamp:(2026-01-30 OR 2026-01-31)", line, true),
+        ("@timestamp:2026-01-31T11:30", line, true),
+        ("@timestamp:2026-01-31T12:30+01:00", line, true),
+        ("@timestamp:2026-01-31T11:31", line, false),
+        ("@timestamp:2026-01-31T11:30:05", line, true),
+        ("@timestamp:2026-01-31T11:30:05.250Z", line, true),
+        ("@timestamp:[1769859005250 TO now]", line, true),
+        ("@timestamp:[1769859005251 TO now]", line, false),
+        ("ms:2026-01-31", line, true),
+        ("day:2026-01-30", line, true),
+        ("day:2026-01-31", line, false),
+        ("pod:now-playing", line, true),
+        ("2026-01-30", line, true),
+    ]);
+}
+
+#[test]
 fn a_backslash_takes_a_characters_meaning() {
     check(&[
         ("a\\*", r#"{"m":"a"}"#, true),
@@ -229,6 +255,13 @@ fn a_mistake_is_told_at_its_column() {
         ("n:[]", 4, "the beginning of the range is missing"),
         ("n:>", 4, "a value is missing after `>`"),
         ("a\\", 2, "a character is missing after this `\\`"),
+        ("@timestamp:now-5x", 12, "this is no time"),
+        ("@timestamp:(now-1h OR nowhere)", 23, "this is no time"),
+        ("@timestamp:[now-1h TO blah]", 23, "this is no time"),
+        ("@timestamp:>= yesterday", 15, "this is no time"),
+        ("created:[now-5x TO *]", 10, "this is no time"),
+        ("created:[now-1h TO 2026-13-01]", 20, "this is no time"),
+        ("created:>now/x", 10, "this is no time"),
     ] {
         match Query::parse(text, NOW_MS) {
             Ok(query) => panic!("{text}: {query:?}"),
