@@ -421,6 +421,9 @@ fn word(text: &mut Text, is_value: bool) -> Parsed<Word> {
     if !is_value && opt(peek(alt((keyword("AND"), keyword("OR"), "&&", "||")))).parse_next(text)?.is_some() {
         return Ok(word);
     }
+    if is_regular_expression(&text.input) {
+        return fail(begin, "regular expressions are not supported; to look for slashes, use quotes");
+    }
     loop {
         let at = text.current_token_start();
         if let Some(c) = opt(escaped).parse_next(text)? {
@@ -462,6 +465,13 @@ fn word(text: &mut Text, is_value: bool) -> Parsed<Word> {
 /// Whether a character may be in a word.
 fn goes_on(c: char, is_value: bool) -> bool {
     !c.is_whitespace() && !"()[]{}\"\\".contains(c) && (is_value || c != ':')
+}
+
+/// Whether a text begins with slashes around something, as in `/err.*/`; a path such as `/var/log` does not.
+fn is_regular_expression(text: &str) -> bool {
+    let written = text.split(char::is_whitespace).next().unwrap_or_default().trim_end_matches(')');
+    let inner = written.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+    inner.is_some_and(|inner| !inner.is_empty() && !inner.ends_with('\\'))
 }
 
 /// Refuses what comes after a star within a word.

@@ -220,6 +220,22 @@ fn a_backslash_takes_a_characters_meaning() {
 }
 
 #[test]
+fn a_path_is_no_regular_expression() {
+    let line = r#"{"path":"/var/log/app/"}"#;
+    for text in [
+        "/var/log",
+        "path:/var/log/app",
+        "path:/var/log*",
+        "path:\"/var/log/\"",
+        "path:\\/var/log/",
+        "path:/var/log\\/",
+    ] {
+        assert!(matches(text, line), "{text}");
+    }
+    assert!(matches("path:\"/\" or //", r#"{"path":"/","m":"or","n":"//"}"#));
+}
+
+#[test]
 fn a_mistake_is_told_at_its_column() {
     for (text, column, message) in [
         ("a AND", 6, "a term is missing here"),
@@ -259,6 +275,9 @@ fn a_mistake_is_told_at_its_column() {
         ("@timestamp:(now-1h OR nowhere)", 23, "this is no time"),
         ("@timestamp:[now-1h TO blah]", 23, "this is no time"),
         ("@timestamp:>= yesterday", 15, "this is no time"),
+        ("path:/err/", 6, "regular expressions are not supported"),
+        ("a /err.*[0-9]+/ b", 3, "regular expressions are not supported"),
+        ("path:(x OR /(a|b)/)", 12, "regular expressions are not supported"),
         ("created:[now-5x TO *]", 10, "this is no time"),
         ("created:[now-1h TO 2026-13-01]", 20, "this is no time"),
         ("created:>now/x", 10, "this is no time"),
