@@ -102,6 +102,8 @@ pub(super) enum ApiError {
     Query {
         /// The first is 1.
         column: usize,
+        /// Where it stands in the body, if not alone; as in `query.query_string.query`.
+        path: Option<String>,
         message: String,
     },
     /// A part of a question that is known elsewhere and not here; its path, as in `aggs.a.avg`.
@@ -240,10 +242,7 @@ impl ApiError {
                 parameters: parameters_of(*refusal),
                 ..told(StatusCode::BAD_REQUEST, *area, code_of(*refusal), &refusal.to_string())
             },
-            Self::Query { column, message } => Told {
-                parameters: json!({ "column": column }),
-                ..told(StatusCode::BAD_REQUEST, Area::Logs, "QUERY", &format!("Column {column}: {message}"))
-            },
+            Self::Query { column, path, message } => told_of_query(*column, path.as_deref(), message),
             Self::Unsupported { path, message } => Told {
                 parameters: json!({ "path": path }),
                 ..told(StatusCode::BAD_REQUEST, Area::Logs, "UNSUPPORTED", &format!("{path}: {message}"))
@@ -319,6 +318,16 @@ fn told_of(fault: &StoreError) -> Told {
         ),
         _ => told_of_mistake(),
     }
+}
+
+fn told_of_query(column: usize, path: Option<&str>, message: &str) -> Told {
+    let (parameters, message) = match path {
+        None => (json!({ "column": column }), format!("Column {column}: {message}")),
+        Some(path) => {
+            (json!({ "column": column, "path": path }), format!("{path}: Column {column}: {message}"))
+        }
+    };
+    Told { parameters, ..told(StatusCode::BAD_REQUEST, Area::Logs, "QUERY", &message) }
 }
 
 fn told_of_mistake() -> Told {

@@ -70,5 +70,5 @@ fn failed(error: ReadError) -> ApiError {
 
 /// What a text that is no query is answered with.
 fn no_query(error: crate::domain::query::parse::QueryError) -> ApiError {
-    ApiError::Query { column: error.column, message: error.message }
+    ApiError::Query { column: error.column, path: None, message: error.message }
 }

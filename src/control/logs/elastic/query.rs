@@ -4,6 +4,7 @@ use super::super::super::error::ApiError;
 use super::super::asked::Span;
 use super::{field, sole, unsupported, wrong};
 use crate::domain::query::limit::Limit;
+use crate::domain::query::parse::QueryError;
 use crate::domain::query::{Bound, Query, Test};
 use serde_json::{Map, Value};
 
@@ -221,8 +222,9 @@ impl Turning {
         let path = format!("{path}.query");
         let text =
             given.get("query").and_then(Value::as_str).ok_or_else(|| wrong(&path, "must be a text"))?;
-        Query::parse(text, self.now_ms)
-            .map_err(|error| wrong(&path, format!("column {}: {}", error.column, error.message)))
+        let malformed =
+            |QueryError { column, message }| ApiError::Query { column, path: Some(path), message };
+        Query::parse(text, self.now_ms).map_err(malformed)
     }
 }
 

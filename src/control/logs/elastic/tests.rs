@@ -171,7 +171,6 @@ fn what_is_not_supported_is_refused_by_its_path() {
         (json!({"query": {"match_phrase": {"a": {"query": "b", "slop": 2}}}}), "query.match_phrase.a.slop"),
         (json!({"query": {"range": {"@timestamp": {"gte": "yesterday"}}}}), "query.range.@timestamp.gte"),
         (json!({"query": {"range": {"a": {"gte": 1, "time_zone": "+01:00"}}}}), "query.range.a.time_zone"),
-        (json!({"query": {"query_string": {"query": "a AND"}}}), "query.query_string.query"),
         (
             json!({"query": {"query_string": {"query": "a", "default_operator": "OR"}}}),
             "query.query_string.default_operator",
@@ -206,6 +205,16 @@ fn aggregated(aggs: Value) -> Result<Value, ApiError> {
     }
     one.merge(other);
     one.shown(&search.aggregations)
+}
+
+#[test]
+fn a_mistake_in_a_query_string_is_told_at_its_column() {
+    let body = json!({"query": {"bool": {"filter": [{"query_string": {"query": "a AND"}}]}}});
+    let refused = serde_json::to_value(parse(&body).err().unwrap().body("")).unwrap();
+    assert_eq!((&refused["code"], &refused["errorCode"]), (&json!(400), &json!("Logs/QUERY")));
+    let path = "query.bool.filter[0].query_string.query";
+    assert_eq!(refused["parameters"], json!({"column": 6, "path": path}));
+    assert_eq!(refused["message"], format!("{path}: Column 6: a term is missing here"));
 }
 
 #[test]
