@@ -10,6 +10,7 @@ use crate::store::views::ViewId;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use hyper::body::Bytes;
+use percent_encoding::percent_decode_str;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -108,6 +109,15 @@ impl Others {
     }
 }
 
+/// The query as it was sent, refused if its bytes are no text: parsers put a replacement in their place, and that would be searched.
+pub(super) fn query_of(parts: &Parts) -> Result<&str, ApiError> {
+    let query = parts.uri.query().unwrap_or_default();
+    match percent_decode_str(query).decode_utf8() {
+        Ok(_) => Ok(query),
+        Err(_) => Err(ApiError::Malformed("The query has bytes that are not UTF-8".to_owned())),
+    }
+}
+
 /// The query.
 pub(super) struct Asked<T>(pub T);
 
@@ -115,6 +125,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Asked<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        query_of(parts)?;
         Query::try_from_uri(&parts.uri)
             .map(|Query(asked)| Self(asked))
             .map_err(|error| ApiError::Malformed(format!("The query is not what this call takes: {error}")))
@@ -212,4 +223,19 @@ where
 pub(super) fn refuse<'de, D: Deserializer<'de>>(deserializer: D, why: &str) -> Result<(), D::Error> {
     IgnoredAny::deserialize(deserializer)?;
     Err(serde::de::Error::custom(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_and_not_searched() {
+        let asked = |query: &str| {
+            let request = axum::http::Request::get(format!("/v1/logs?{query}")).body(()).unwrap();
+            query_of(&request.into_parts().0).map(str::to_owned).is_ok()
+        };
+        assert!(asked("") && asked("query=%C3%A9+%EF%BF%BD%25&limit=5") && asked("query=100%"));
+        assert!(!asked("query=%ff") && !asked("limit=5&query=a%C3") && !asked("query=%C3&limit=%A9"));
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::super::access::App;
 use super::super::error::ApiError;
+use super::super::input::query_of;
 use super::no_query;
 use crate::domain::moment::{self, Moment};
 use crate::domain::query::Query;
@@ -39,7 +40,7 @@ impl<T: DeserializeOwned + IntoParams> FromRequestParts<App> for Both<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        let query = parts.uri.query().unwrap_or_default();
+        let query = query_of(parts)?;
         let known = [Which::into_params(|| None), T::into_params(|| None)].concat();
         for (name, _) in form_urlencoded::parse(query.as_bytes()) {
             if !known.iter().any(|parameter| parameter.name == name) {
