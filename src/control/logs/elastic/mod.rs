@@ -6,6 +6,7 @@ mod body;
 mod hits;
 pub(in crate::control) mod pretence;
 mod query;
+mod url;
 
 use super::super::error::{ApiError, ErrorBody};
 use super::super::input::Body;
@@ -14,11 +15,12 @@ use crate::clock::monotonic;
 use aggregations::Totals;
 use axum::Json;
 use body::{Order, Search};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use url::UrlParts;
 
 /// Search in the form of Elasticsearch: the body's `query` (`bool`, `term`, `terms`, `match`, `match_phrase`, `range`, `exists`, `query_string`,
 /// `match_all`), `size`, `from`, `sort` by `@timestamp`, `_source` true or false, and `aggs` (`date_histogram`, `terms`). Anything else is
-/// refused by name.
+/// refused by name. `q` (a `query_string`), `size`, `from`, `_source` and `track_total_hits` may stand in the URL instead.
 #[utoipa::path(
     operation_id = "elasticsearchSearch",
     post, path = "/v1/search", tag = "logs", security(("apiToken" = []), ("sharedToken" = [])),
@@ -34,13 +36,14 @@ use serde_json::{Value, json};
 )]
 pub(in crate::control) async fn search(
     reading: Reading,
-    Body(body): Body<serde_json::Map<String, Value>>,
+    url: UrlParts,
+    Body(body): Body<Map<String, Value>>,
 ) -> Result<Json<Value>, ApiError> {
-    answer(&reading, &body).await.map(Json)
+    answer(&reading, &url.over(body)).await.map(Json)
 }
 
 /// The answer to one search body.
-async fn answer(reading: &Reading, body: &serde_json::Map<String, Value>) -> Result<Value, ApiError> {
+async fn answer(reading: &Reading, body: &Map<String, Value>) -> Result<Value, ApiError> {
     let began = monotonic();
     let search = Search::parse(body, reading.now_ms)?;
     let question = || reading.question(search.query.clone(), search.span);

@@ -7,6 +7,7 @@ use super::super::asked::Span;
 use super::super::{Reading, failed};
 use super::answer;
 use super::query::TIME_FIELD;
+use super::url::UrlParts;
 use crate::domain::query::Query;
 use crate::domain::query::number::Number;
 use crate::logs::read::Field;
@@ -139,9 +140,10 @@ fn type_of(field: &Field) -> &'static str {
 )]
 pub(in crate::control) async fn search(
     reading: Reading,
+    url: UrlParts,
     BodyOrNone(body): BodyOrNone<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
-    answer(&reading, &body).await.map(believed)
+    answer(&reading, &url.over(body)).await.map(believed)
 }
 
 /// As `POST /v1/search`; there is one index, whatever it is called.
@@ -161,9 +163,10 @@ pub(in crate::control) async fn search(
 )]
 pub(in crate::control) async fn search_of(
     reading: Reading,
+    url: UrlParts,
     body: BodyOrNone<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
-    search(reading, body).await
+    search(reading, url, body).await
 }
 
 /// Several searches in one request: for each a line that names indexes, which is not looked at, and a line with a search body.
@@ -181,8 +184,10 @@ pub(in crate::control) async fn search_of(
 )]
 pub(in crate::control) async fn searches(
     reading: Reading,
+    url: UrlParts,
     RawBody(body): RawBody,
 ) -> Result<Response, ApiError> {
+    url.none()?;
     let lines: Vec<&[u8]> =
         body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect();
     if !lines.len().is_multiple_of(2) || lines.len() > 2 * SEARCHES_MAX {
