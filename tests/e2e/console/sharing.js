@@ -98,6 +98,31 @@ play(async (browser) => {
     await page.getByText('suspended').waitFor();
     await theirs.reload();
     await theirs.getByRole('heading', { name: 'No logs found' }).waitFor();
+
+    // Another name opens nothing; nor does another token without filters, before it is confirmed.
+    const dialog = page.getByRole('dialog');
+    await page.getByRole('button', { name: 'Edit partner and its filters' }).click();
+    await dialog.getByText('It is suspended').waitFor();
+    await page.getByLabel('Name', { exact: true }).fill('partner two');
+    await page.getByRole('button', { name: 'Save changes' }).click();
+    await page.getByText('“partner two” is saved.').waitFor();
+    await page.getByText('suspended').waitFor();
+    await page.getByRole('button', { name: 'Edit partner two and its filters' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('partner');
+    await page.getByRole('button', { name: 'Save changes' }).click();
+    await page.getByText('“partner” is saved.').waitFor();
+    await page.getByRole('button', { name: 'Add shared token' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('open to all');
+    await dialog.getByRole('button', { name: 'Add shared token' }).click();
+    await dialog.getByText('Share everything with “open to all”?').waitFor();
+    await page.keyboard.press('Escape');
+    await dialog.getByText('Share everything').waitFor({ state: 'detached' });
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+    assert.equal(await page.getByRole('cell', { name: 'open to all' }).count(), 0, 'a token without filters was saved unasked');
+    await theirs.reload();
+    await theirs.getByRole('heading', { name: 'No logs found' }).waitFor();
+
     await page.getByRole('button', { name: 'Edit partner and its filters' }).click();
     await chooseFilters(page, /Only test/);
     await page.getByRole('button', { name: 'Save changes' }).click();

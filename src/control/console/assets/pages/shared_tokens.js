@@ -84,34 +84,57 @@ function filterChips(token, filters) {
   );
 }
 
-// Adds a shared token, or edits `token`.
+// Adds a shared token, or edits `token`. Of one that is there only what was changed is sent: what a suspended one may show, or
+// what somebody else changed meanwhile, is not touched by giving it another name.
 async function editToken(token, filters, show) {
   const name = field("Name", { required: true, maxlength: 100, placeholder: "payments partner", value: token?.name ?? "" }, { problem: "Give it a name." });
+  const suspended = notice("warning", h("p", {}, "It is suspended: its last filter was deleted, and its links show nothing. They do again once you choose filters and save."));
   const open = notice("warning", h("p", {}, "Without a filter its links show all of the account's logs."), filters.length === 0 && h("p", {}, "There are no filters yet: add one under Filters to limit what is shared."));
+  const warn = (values) => {
+    open.hidden = values.length > 0 || Boolean(token?.suspended);
+    suspended.hidden = values.length > 0 || !token?.suspended;
+  };
   const chosen = checks(
     "Filters",
     filters.map((filter) => ({ value: filter.id, label: nameOf(filter), detail: `${filter.field}: ${filter.value}` })),
     token?.filters ?? [],
-    { none: filters.length ? "Choose filters" : "No filters yet", changed: (values) => (open.hidden = values.length > 0) },
+    { none: filters.length ? "Choose filters" : "No filters yet", changed: warn },
   );
   let operator = token?.filtersOperator ?? "AND";
   let queryBar = token?.queryBar ?? true;
   const combined = segments("A log is shown if it matches", [["AND", "all filters"], ["OR", "any filter"]], operator, (value) => (operator = value));
   const search = segments("The recipient", [[true, "may search"], [false, "sees the view only"]], queryBar, (value) => (queryBar = value));
-  const expires = field("Expires", { type: "date", value: token?.expirationDate ? day(token.expirationDate) : "" }, { hint: "At the end of that day. It lasts when empty.", optional: true });
+  const expires = expiration(token);
+  const asked = () => ({ tokenName: name.input.value.trim(), filters: chosen.values(), filtersOperator: operator, queryBar, expirationDate: endOfDay(expires.input.value) });
+  const before = token ? asked() : {};
   const saved = await formDialog({
     title: token ? `Edit “${token.name}”` : "Add shared token",
-    fields: [name, chosen, open, combined, search, expires],
+    fields: [name, chosen, suspended, open, combined, search, expires],
     action: token ? "Save changes" : "Add shared token",
     submit: async () => {
-      const tokenName = name.input.value.trim();
-      const body = { tokenName, filters: chosen.values(), filtersOperator: operator, queryBar, expirationDate: endOfDay(expires.input.value) };
+      const body = changes(before, asked());
+      if (!open.hidden && !(await sharesEverything(name.input.value.trim()))) throw new api.ApiError(0, { message: "" });
       return token ? api.put(`${TOKENS}/${token.id}`, body) : api.post(TOKENS, body);
     },
   });
   if (!saved) return;
-  toast(token ? `“${token.name}” is saved. Links already sent show the change at once.` : `“${saved.name}” is added. Share a view with it in Explore.`);
+  toast(token ? `“${saved.name}” is saved. Links already sent show the change at once.` : `“${saved.name}” is added. Share a view with it in Explore.`);
   show();
+}
+
+const changes = (before, after) => Object.fromEntries(Object.entries(after).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name])));
+
+const sharesEverything = (name) =>
+  confirm({
+    title: `Share everything with “${name}”?`,
+    content: h("p", {}, "It has no filter: whoever holds one of its links sees all of the account's logs."),
+    action: "Share everything",
+    act: async () => {},
+  });
+
+function expiration(token) {
+  const value = token?.expirationDate ? day(token.expirationDate) : "";
+  return field("Expires", { type: "date", value }, { hint: "At the end of that day. It lasts when empty.", optional: true });
 }
 
 // The day in the browser's time zone, as a date field has it.
