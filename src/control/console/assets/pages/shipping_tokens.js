@@ -194,7 +194,7 @@ function renameForm(view, token) {
     const name = input.value.trim();
     if (name === token.name) return end();
     try {
-      Object.assign(token, await api.put(`${TOKENS}/${token.id}`, { name, enabled: token.enabled }));
+      Object.assign(token, await api.put(`${TOKENS}/${token.id}`, { name }));
       announce(`Renamed to ${name}`);
       end();
     } catch (error) {
@@ -212,13 +212,13 @@ async function setEnabled(view, token, usage, on) {
       title: `Disable “${token.name}”?`,
       content: [stillShipping(usage), h("p", {}, "Whoever ships with it is refused within a moment. Lines that were accepted stay. You can enable it again at any time.")],
       action: "Disable token",
-      act: () => api.put(`${TOKENS}/${token.id}`, { name: token.name, enabled: false }),
+      act: () => api.put(`${TOKENS}/${token.id}`, { enabled: false }),
     });
     if (!sure) throw new api.ApiError(0, { message: "" });
     toast(`“${token.name}” is disabled.`);
   } else {
     try {
-      await api.put(`${TOKENS}/${token.id}`, { name: token.name, enabled: on });
+      await api.put(`${TOKENS}/${token.id}`, { enabled: on });
       announce(`${token.name} is ${on ? "enabled" : "disabled"}`);
     } catch (error) {
       toast(error.message, "failed");
