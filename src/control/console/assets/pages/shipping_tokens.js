@@ -31,15 +31,27 @@ export function page({ path, signal }) {
 
 async function load(signal) {
   const everything = { sort: [{ field: "createdAt", descending: false }], pagination: { pageNumber: 1, pageSize: TOKENS_MAX } };
-  const [found, limits, usage, settings] = await Promise.all([
+  const [found, limits, used, settings] = await Promise.all([
     api.post(`${TOKENS}/search`, everything, signal),
     api.get(`${TOKENS}/limits`, {}, signal),
-    api.get("/v1/log-shipping/usage", { limit: TOKENS_MAX }, signal),
+    loadUsage(signal),
     api.get("/v1/account-management/settings", {}, signal),
   ]);
-  const used = new Map(usage.tokens.map((token) => [token.id, token]));
   await Promise.all(found.results.map((token) => addToday(used.get(token.id), signal)));
   return { tokens: found.results, limits, used, settings };
+}
+
+// Who ships with which token, by its id.
+async function loadUsage(signal) {
+  const { tokens } = await api.get("/v1/log-shipping/usage", { limit: TOKENS_MAX }, signal);
+  return new Map(tokens.map((token) => [token.id, token]));
+}
+
+// Who ships with `token` now, for a question about it; as it was when it cannot be asked.
+async function usageNow(view, token) {
+  const usage = await loadUsage(view.signal).then((used) => used.get(token.id), () => view.data.used.get(token.id));
+  await addToday(usage, view.signal);
+  return usage;
 }
 
 // Counts are by days of UTC.
@@ -119,13 +131,13 @@ function row(view, token) {
       on: token.enabled,
       locked: token.enabled ? stop("disabled") : enable || null,
       key: `toggle-${token.id}`,
-      flip: (on) => setEnabled(view, token, usage, on),
+      flip: (on) => setEnabled(view, token, on),
     }),
     h(
       "span",
       { class: "row-actions" },
       iconButton("pencil", `Rename ${token.name}`, { "data-key": `rename-${token.id}`, onclick: () => startRenaming(view, token) }),
-      iconButton("trash", `Delete ${token.name}`, { "data-key": `delete-${token.id}`, locked: stop("deleted"), onclick: () => deleteToken(view, token, usage) }),
+      iconButton("trash", `Delete ${token.name}`, { "data-key": `delete-${token.id}`, locked: stop("deleted"), onclick: () => deleteToken(view, token) }),
     ),
   ];
 }
@@ -206,8 +218,9 @@ function renameForm(view, token) {
   return form;
 }
 
-async function setEnabled(view, token, usage, on) {
-  if (!on && isInUse(usage)) {
+async function setEnabled(view, token, on) {
+  const usage = on ? null : await usageNow(view, token);
+  if (isInUse(usage)) {
     const sure = await confirm({
       title: `Disable “${token.name}”?`,
       content: [stillShipping(usage), h("p", {}, "Whoever ships with it is refused within a moment. Lines that were accepted stay. You can enable it again at any time.")],
@@ -233,7 +246,7 @@ const isInUse = (usage) => Boolean(usage?.lastUsedAt) && Date.now() / 1000 - usa
 
 // Who ships with a token, for whoever is about to stop it.
 function stillShipping(usage) {
-  if (!usage?.lastUsedAt) return notice("info", "Nothing was ever shipped with it, as far as the last 90 days tell.");
+  if (!usage?.lastUsedAt) return notice("info", "Not seen in use (as of a few seconds ago).");
   const kind = isInUse(usage) ? "warning" : "info";
   const title = isInUse(usage) ? "Somebody still ships with it." : `It was last used ${ago(usage.lastUsedAt)}.`;
   const today = usage.today ? ` ${counted(usage.today, "line")} came today,` : "";
@@ -250,7 +263,8 @@ function stillShipping(usage) {
   );
 }
 
-async function deleteToken(view, token, usage) {
+async function deleteToken(view, token) {
+  const usage = await usageNow(view, token);
   const sure = await confirm({
     title: `Delete “${token.name}”?`,
     content: [stillShipping(usage), h("p", {}, "Whoever ships with it is refused within a moment, and it cannot be brought back. Lines that were accepted stay in your log.")],
