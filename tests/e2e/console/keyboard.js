@@ -39,6 +39,14 @@ play(async (browser) => {
     await press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
 
+    // The way back leads away from a dialog, too.
+    await page.goto('/#/settings/general');
+    await page.getByRole('heading', { name: 'General' }).waitFor();
+    await press('?');
+    await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor();
+    await page.goBack();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+
     // `g t` goes to the tokens; one is created, and copied.
     await press('g');
     await press('t');

@@ -1,7 +1,10 @@
-// Dialogs: Esc and a click beside them close, and focus goes back to where it was.
+// Dialogs: Esc, a click beside them and another page close them, and focus goes back to where it was.
 
 import { freshId, h } from "../dom.js";
 import { icon } from "../icons.js";
+
+// What a dialog asks belongs to the page it was opened on.
+addEventListener("hashchange", () => document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close()));
 
 // Opens a dialog. `body(close)` and `foot(close)` give its content; `close(answer)` ends it. The promise holds the answer:
 // undefined if it was only closed.
