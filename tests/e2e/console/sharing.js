@@ -38,6 +38,10 @@ play(async (browser) => {
     await page.getByRole('button', { name: 'Add shared token' }).click();
     await page.getByLabel('Name', { exact: true }).fill('partner');
     await page.getByText('Without a filter its links show all').waitFor();
+    await page.getByLabel('Expires').fill(new Date().toISOString().slice(0, 10));
+    await page.getByRole('dialog').getByRole('button', { name: 'Add shared token' }).click();
+    await page.getByText('Choose a day to come.').waitFor();
+    await page.getByLabel('Expires').fill('');
     await chooseFilters(page, /Only test/);
     await page.getByRole('dialog').getByRole('button', { name: 'Add shared token' }).click();
     await page.getByText('“partner” is added.').waitFor();
@@ -71,6 +75,13 @@ play(async (browser) => {
     assert.equal(await theirs.getByRole('button', { name: 'Share' }).count(), 0);
     await theirs.getByText('1 log', { exact: true }).waitFor();
     await accessible(theirs, 'a shared view');
+
+    // What narrows a query can be reached without a mouse.
+    await theirs.locator('[data-key="field-env"]').focus();
+    await theirs.keyboard.press('Enter');
+    await theirs.keyboard.press('Tab');
+    await theirs.keyboard.press('Tab');
+    assert.equal(await theirs.evaluate(() => document.activeElement.title), 'Only env: test');
 
     // No way to more: not by searching, not by the field list, not by the API.
     await theirs.getByLabel('Search logs').fill('env:prod');

@@ -132,9 +132,12 @@ const sharesEverything = (name) =>
     act: async () => {},
   });
 
+// From tomorrow on; a date that stands already may stay.
 function expiration(token) {
   const value = token?.expirationDate ? day(token.expirationDate) : "";
-  return field("Expires", { type: "date", value }, { hint: "At the end of that day. It lasts when empty.", optional: true });
+  const tomorrow = day(Date.now() / 1000 + 86_400);
+  const min = value && value < tomorrow ? value : tomorrow;
+  return field("Expires", { type: "date", value, min }, { hint: "At the end of that day. It lasts when empty.", problem: "Choose a day to come.", optional: true });
 }
 
 // The day in the browser's time zone, as a date field has it.
