@@ -144,6 +144,7 @@ play(async (browser) => {
     await theirs.getByRole('button', { name: 'Live tail' }).click();
     await ship(settings.defaultToken.token, [{ env: 'prod', message: 'log of prod live' }, { env: 'test', message: 'log of test live' }]);
     await theirs.getByText('log of test live').waitFor();
+    await eventually('each log is shown once', async () => (await shown(theirs)).length === 2);
     assert.doesNotMatch((await shown(theirs)).join(), /log of prod/);
 
     // Deleted: the open page dies, and the link does.

@@ -4,6 +4,8 @@ import * as api from "../api.js";
 
 const HELD_MAX = 2000;
 const DRAW_MS = 100;
+// For how long after the search a log that it found may still come.
+const SETTLED_MS = 2000;
 const ENDS = {
   expired: "The live tail ended: access has expired.",
   deleted: "The live tail ended: access was withdrawn.",
@@ -12,27 +14,49 @@ const ENDS = {
   behind: "The live tail ended: logs came faster than they could be shown. Narrow the query, or start it again.",
 };
 
-// `show(logs)` gets what came, newest first; `told({ held, paused })` hears of changes; `ended(reason)` hears of the end.
-export function startTail(query, { show, told, ended }) {
+// `search(signal)` is called once the tail is open, and shows and gives the logs from before. Then `show(logs)` gets what came, newest
+// first; `told({ held, paused })` hears of changes; `ended(reason)` hears of the end.
+export function startTail(query, { search, show, told, ended }) {
   const tail = { held: [], paused: false };
   const source = api.stream("/v1/logs/tail", { query });
-  let over = false;
-  const end = (reason) => {
-    if (over) return;
-    over = true;
+  const controller = new AbortController();
+  // How often the search found each log that did not come as well; null until it is done.
+  let found = null;
+  const stop = () => {
     source.close();
     clearInterval(timer);
+    controller.abort();
+  };
+  const end = (reason) => {
+    if (controller.signal.aborted) return;
+    stop();
     ended(reason);
   };
+  const isNew = ({ log }) => {
+    const text = JSON.stringify(log);
+    const count = found.get(text) ?? 0;
+    if (count > 0) found.set(text, count - 1);
+    return count === 0;
+  };
+  const begin = async () => {
+    const logs = await search(controller.signal);
+    found = new Map();
+    for (const text of logs.map(({ log }) => JSON.stringify(log))) found.set(text, (found.get(text) ?? 0) + 1);
+    tail.held = tail.held.filter(isNew);
+    setTimeout(() => found.clear(), SETTLED_MS);
+  };
   const draw = () => {
-    if (tail.paused || tail.held.length === 0) return;
+    if (!found || tail.paused || tail.held.length === 0) return;
     show(tail.held.splice(0).reverse());
     told(tail);
   };
   const timer = setInterval(draw, DRAW_MS);
+  source.addEventListener("open", begin, { once: true });
   source.addEventListener("log", ({ data }) => {
     const log = JSON.parse(data);
-    tail.held.push({ time: Date.parse(log["@timestamp"]) || Date.now(), log });
+    const came = { time: Date.parse(log["@timestamp"]) || Date.now(), log };
+    if (found && !isNew(came)) return;
+    tail.held.push(came);
     if (tail.held.length > HELD_MAX) tail.held.shift();
     if (tail.paused) told(tail);
   });
@@ -45,10 +69,6 @@ export function startTail(query, { show, told, ended }) {
       told(tail);
       draw();
     },
-    stop: () => {
-      over = true;
-      source.close();
-      clearInterval(timer);
-    },
+    stop,
   };
 }

@@ -198,6 +198,21 @@ class Explore {
     }
   }
 
+  // The logs from before the tail; what came since the last search is among them.
+  async showBefore(signal) {
+    try {
+      const { logs } = await api.get("/v1/logs", { ...this.asked(), limit: LIMIT }, signal);
+      if (logs.length > 0) {
+        this.results.querySelector(".waiting-text")?.remove();
+        this.rows.show(logs);
+      }
+      return logs;
+    } catch (error) {
+      if (!api.isAbort(error)) toast(error.message, "failed");
+      return [];
+    }
+  }
+
   goLive(on) {
     clearInterval(this.liveTimer);
     this.tail?.stop();
@@ -211,6 +226,7 @@ class Explore {
       fill(this.results, h("p", { class: "waiting-text" }, "Waiting for logs…"), this.rows);
     }
     this.tail = startTail(this.state.query, {
+      search: (signal) => this.showBefore(signal),
       show: (logs) => {
         this.results.querySelector(".waiting-text")?.remove();
         this.rows.prepend(logs);
