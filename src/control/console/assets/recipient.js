@@ -10,15 +10,17 @@ import { go, here } from "./router.js";
 import { page } from "./pages/explore.js";
 import { themeButton } from "./shell.js";
 
-// How often a page that lies open asks whether its link is still valid.
+// How often a page that lies open asks what its link shows, and whether it is still valid.
 const CHECK_MS = 10_000;
 
 export async function startRecipient(root, token) {
   api.readAs(token);
   const controller = new AbortController();
+  let shown = null;
   const gone = () => {
     if (controller.signal.aborted) return;
     controller.abort();
+    shown?.abort();
     document.title = "Link no longer valid · Shipgate";
     fill(root, bare(invalid()));
   };
@@ -32,9 +34,14 @@ export async function startRecipient(root, token) {
     fill(root, bare(failed(error, () => startRecipient(root, token))));
     return;
   }
-  watch(controller.signal);
   if (here().path !== "/explore") go("/explore");
-  show(root, share, controller.signal);
+  const showNow = (now) => {
+    shown?.abort();
+    shown = new AbortController();
+    show(root, now, shown.signal);
+  };
+  watch(share, showNow, controller.signal);
+  showNow(share);
 }
 
 function show(root, share, signal) {
@@ -90,9 +97,18 @@ function invalid() {
   );
 }
 
-// Asks now and then for next to nothing: the answer to a token that is over ends the page.
-function watch(signal) {
-  const check = () => !document.hidden && api.get("/v1/logs", { limit: 1, from: "now-1s", to: "now" }, signal).catch(() => {});
+// Asks now and then what the link shows, which counts as no view of it. Another answer shows the page anew; that the token is over
+// ends it.
+function watch(share, changed, signal) {
+  let known = JSON.stringify(share);
+  const check = async () => {
+    if (document.hidden) return;
+    // What cannot be asked now is asked the next time.
+    const now = await api.get("/v1/share", { again: true }, signal).catch(() => null);
+    if (signal.aborted || !now || JSON.stringify(now) === known) return;
+    known = JSON.stringify(now);
+    changed(now);
+  };
   const timer = setInterval(check, CHECK_MS);
   document.addEventListener("visibilitychange", check, { signal });
   signal.addEventListener("abort", () => clearInterval(timer));
