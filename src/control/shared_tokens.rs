@@ -15,6 +15,7 @@ use crate::store::shared_tokens::{NewShare, Share, ShareId, ShareUpdate};
 use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
 use axum::Json;
+use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -272,18 +273,22 @@ pub(super) async fn delete(admin: Admin, id: PathText) -> Result<StatusCode, Api
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Show what a shared token shares. Counts as a view of its link.
+/// Show what a shared token shares. Counts as a view of its link, unless the page has been open and asks again.
 #[utoipa::path(
     operation_id = "showShare",
     get, path = "/v1/share", tag = "shared tokens", security(("sharedToken" = []), ("shareToken" = [])),
+    params(("again" = Option<bool>, Query, description = "true: from a page that is open already")),
     responses(
         (status = 200, description = "What the token shares", body = ShareObject),
         (status = 401, description = "No shared token, or one that is unknown, deleted or expired", body = ErrorBody),
     )
 )]
-pub(super) async fn share(recipient: Recipient) -> Json<ShareObject> {
+pub(super) async fn share(recipient: Recipient, RawQuery(asked): RawQuery) -> Json<ShareObject> {
     let Recipient { opened, store } = recipient;
-    store.share_used(opened.id, 1);
+    let asked = asked.unwrap_or_default();
+    let again =
+        form_urlencoded::parse(asked.as_bytes()).any(|(key, value)| key == "again" && value == "true");
+    store.share_used(opened.id, u64::from(!again));
     let shown = |filter: &Filter| SharedFilter { field: filter.field.clone(), value: filter.value.clone() };
     Json(ShareObject {
         account_name: opened.account_name,

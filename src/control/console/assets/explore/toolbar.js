@@ -47,7 +47,7 @@ export function toolbar(view, { isAdmin, isRecipient }) {
     count.textContent = total === null ? "" : `${partial ? "at least " : ""}${short(total)} ${total === 1 ? "log" : "logs"}`;
     count.title = total === null ? "" : whole(total);
   };
-  bar.took = (milliseconds, partial) => (took.textContent = `${partial ? "partial, " : ""}${whole(Math.round(milliseconds ?? 0))} ms`);
+  bar.took = (milliseconds, partial) => (took.textContent = [partial && "partial", milliseconds != null && `${whole(Math.round(milliseconds))} ms`].filter(Boolean).join(", "));
   return bar;
 }
 
