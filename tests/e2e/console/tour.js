@@ -64,7 +64,11 @@ const pages = (shareToken) => [
     ['explore-share', '/#/explore?query=level:error', '.log', click('button', 'Share')],
     ['explore-range', '/#/explore', '.log', click('button', /Time range/)],
     ['tokens-shipping', '/#/settings/tokens/shipping', '.table'],
-    ['tokens-shipping-delete', '/#/settings/tokens/shipping', '.table', click('button', 'Delete eu prod')],
+    ['tokens-shipping-delete', '/#/settings/tokens/shipping', '.table', async (page) => {
+        await click('button', 'Delete eu prod')(page);
+        // It opens when it is known who uses the token.
+        await page.locator('dialog[open]').waitFor();
+    }],
     ['tokens-shared', '/#/settings/tokens/shared', '.table'],
     ['tokens-shared-edit', '/#/settings/tokens/shared', '.table', async (page) => {
         await click('button', /Edit payments partner/)(page);
