@@ -29,6 +29,7 @@ play(async (browser) => {
     const press = (keys) => page.keyboard.press(keys);
 
     // `/` goes to the search box, Esc out of it.
+    await page.getByLabel('Search logs').first().waitFor();
     await press('/');
     assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Search logs');
     await press('Escape');
