@@ -4,24 +4,26 @@
 //! have the type of its default. Values of secret keys never appear in a mistake's text.
 
 mod console;
+mod layers;
 pub mod role;
+mod values;
 
 use crate::control::first_start::Bootstrap;
 use crate::control::listener::Listener;
 use crate::domain::account::Durability;
 use crate::domain::plan::Plan;
-use crate::domain::terms::Network;
 use crate::domain::token::{ApiToken, GatewayCredential, ShippingToken};
 use crate::store::database::Location;
 use crate::store::key::Key;
-use crate::{control, gateway, journal, logs, ops, sync, telemetry, tls};
+use crate::{control, gateway, journal, logs, ops, sync, telemetry};
+use layers::{merge, set};
 use role::Role;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use toml::{Table, Value};
+use toml::Table;
+use values::Values;
 
 /// Every key with its default and its reason.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -86,71 +88,13 @@ impl Config {
                 set(&mut settings, &name, &key.to_ascii_lowercase(), &value, &mut mistakes);
             }
         }
-        let mut read = Read { settings, mistakes };
-        let config = read.config(role, credential);
-        if read.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(read.mistakes)) }
+        let mut values = Values { settings, mistakes };
+        let config = values.config(role, credential);
+        if values.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(values.mistakes)) }
     }
 }
 
-/// Lays `over` onto `under`, which knows every key and its type.
-fn merge(under: &mut Table, over: Table, prefix: &str, mistakes: &mut BTreeSet<String>) {
-    for (key, value) in over {
-        let name = format!("{prefix}{key}");
-        match (under.get_mut(&key), value) {
-            (None, _) => {
-                mistakes.insert(format!(
-                    "{name}: no such key; `shipgate check-config --defaults` lists them all"
-                ));
-            }
-            (Some(Value::Table(under)), Value::Table(over)) => {
-                merge(under, over, &format!("{name}."), mistakes);
-            }
-            (Some(known), value) if known.same_type(&value) => *known = value,
-            (Some(known), value) => {
-                let (expected, found) = (known.type_str(), value.type_str());
-                mistakes.insert(format!("{name}: expected {expected}, found {found}"));
-            }
-        }
-    }
-}
-
-/// Sets the key that a variable names.
-fn set(settings: &mut Table, variable: &str, key: &str, text: &str, mistakes: &mut BTreeSet<String>) {
-    let (path, last) = key.rsplit_once("__").unwrap_or(("", key));
-    let mut steps = path.split("__").filter(|step| !step.is_empty());
-    let table = steps.try_fold(settings, |table, step| table.get_mut(step)?.as_table_mut());
-    let mistake = match table.and_then(|table| table.get_mut(last)) {
-        None | Some(Value::Table(_)) => {
-            Some("no such key; `shipgate check-config --defaults` lists them all")
-        }
-        Some(Value::String(known)) => {
-            *known = text.to_owned();
-            None
-        }
-        Some(Value::Integer(known)) => match text.parse() {
-            Ok(number) => {
-                *known = number;
-                None
-            }
-            Err(_) => Some("expected integer"),
-        },
-        Some(Value::Array(known)) => {
-            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-            *known = parts.map(|part| Value::String(part.to_owned())).collect();
-            None
-        }
-        Some(_) => Some("cannot be set by a variable"),
-    };
-    mistakes.extend(mistake.map(|mistake| format!("{variable}: {mistake}")));
-}
-
-/// Takes values out of settings whose keys and types are known to fit, noting every value that does not.
-struct Read {
-    settings: Table,
-    mistakes: BTreeSet<String>,
-}
-
-impl Read {
+impl Values {
     fn config(&mut self, role: Option<Role>, credential: GatewayCredential) -> Config {
         let data_dir = PathBuf::from(self.text("data_dir"));
         if data_dir.as_os_str().is_empty() {
@@ -230,22 +174,6 @@ impl Read {
         id
     }
 
-    fn tls(&mut self, section: &str, protocols: &'static [&'static str]) -> Option<tls::Config> {
-        let [https, certificate, private_key, reload_interval_ms] =
-            ["https", "certificate", "private_key", "reload_interval_ms"]
-                .map(|key| format!("{section}.{key}"));
-        let (https, reload_interval) = (self.address(&https), self.duration(&reload_interval_ms, 1));
-        let (certificate_file, key_file) = (self.text(&certificate), self.text(&private_key));
-        match (certificate_file.is_empty(), key_file.is_empty()) {
-            (true, true) => return None,
-            (true, false) => self.mistake(&certificate, &format!("missing beside {private_key}")),
-            (false, true) => self.mistake(&private_key, &format!("missing beside {certificate}")),
-            (false, false) => {}
-        }
-        let (certificate, private_key) = (certificate_file.into(), key_file.into());
-        Some(tls::Config { https, certificate, private_key, reload_interval, protocols })
-    }
-
     /// `of_control`: what the control plane in the same process takes.
     fn sync(&mut self, data_dir: &Path, of_control: &GatewayCredential) -> sync::Config {
         let stale_after = self.duration("sync.stale_after_ms", 0);
@@ -272,33 +200,6 @@ impl Read {
                 ],
             ),
         }
-    }
-
-    fn credential(&mut self, key: &str) -> Option<GatewayCredential> {
-        let text = self.text(key);
-        self.secret(key, &text, GatewayCredential::parse)
-    }
-
-    fn urls(&mut self, key: &str) -> Vec<hyper::Uri> {
-        let values = self.value(key).and_then(Value::as_array).cloned().unwrap_or_default();
-        let mut urls = Vec::new();
-        for value in values {
-            let value = value.as_str().unwrap_or_default();
-            let url = value.parse::<hyper::Uri>().ok();
-            let is_whole = |url: &hyper::Uri| {
-                matches!(url.scheme_str(), Some("http" | "https"))
-                    && url.authority().is_some()
-                    && url.path() == "/"
-            };
-            match url.filter(is_whole) {
-                Some(url) => urls.push(url),
-                None => self.mistake(
-                    key,
-                    &format!("must hold addresses such as https://control:8074, not {value:?}"),
-                ),
-            }
-        }
-        urls
     }
 
     fn journal(&mut self, data_dir: &Path) -> journal::Config {
@@ -398,232 +299,10 @@ impl Read {
         }
         log
     }
-
-    fn mistake(&mut self, key: &str, text: &str) {
-        self.mistakes.insert(format!("{key}: {text}"));
-    }
-
-    fn value(&self, key: &str) -> Option<&Value> {
-        let mut steps = key.split('.');
-        let first = self.settings.get(steps.next()?);
-        steps.try_fold(first?, |value, step| value.get(step))
-    }
-
-    fn text(&self, key: &str) -> String {
-        self.value(key).and_then(Value::as_str).unwrap_or_default().to_owned()
-    }
-
-    fn number<N: TryFrom<i64> + Default>(&mut self, key: &str, min: i64) -> N {
-        let value = self.value(key).and_then(Value::as_integer).unwrap_or_default();
-        if value < min {
-            self.mistake(key, &format!("must be at least {min}"));
-        }
-        N::try_from(value).unwrap_or_else(|_| {
-            if value >= min {
-                self.mistake(key, "is too large");
-            }
-            N::default()
-        })
-    }
-
-    fn level(&mut self, key: &str) -> i32 {
-        let level = self.number(key, -7);
-        if level > 19 {
-            self.mistake(key, "must be at most 19");
-        }
-        level
-    }
-
-    fn duration(&mut self, key: &str, min_ms: i64) -> Duration {
-        Duration::from_millis(self.number(key, min_ms))
-    }
-
-    fn address(&mut self, key: &str) -> SocketAddr {
-        let text = self.text(key);
-        text.parse().unwrap_or_else(|_| {
-            self.mistake(key, &format!("must be an address and a port such as 127.0.0.1:8070, not {text:?}"));
-            SocketAddr::from(([127, 0, 0, 1], 0))
-        })
-    }
-
-    /// Networks apart by commas or spaces.
-    fn networks(&mut self, key: &str) -> Vec<Network> {
-        let text = self.text(key);
-        let texts = text.split([',', ' ']).filter(|text| !text.is_empty());
-        texts
-            .filter_map(|text| {
-                Network::parse(text).map_err(|error| self.mistake(key, &format!("{text:?}: {error}"))).ok()
-            })
-            .collect()
-    }
-
-    /// One of several words. The first stands in for a mistake.
-    fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
-        let text = self.text(key);
-        let chosen = choices.iter().find(|(word, _)| *word == text).or_else(|| {
-            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            self.mistake(key, &format!("must be {}", words.join(" or ")));
-            choices.first()
-        });
-        chosen.expect("there is a choice").1
-    }
-
-    /// An empty text stands for none.
-    fn secret<T, E: fmt::Display>(
-        &mut self,
-        key: &str,
-        text: &str,
-        parse: fn(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        if text.is_empty() {
-            return None;
-        }
-        if text.contains("CHANGE-ME") {
-            self.mistake(key, "is the example's, which everybody knows: put a secret of your own there");
-            return None;
-        }
-        parse(text).map_err(|error| self.mistake(key, &error.to_string())).ok()
-    }
 }
 
 const DURABILITIES: [(&str, Durability); 2] =
     [("synced", Durability::Synced), ("written", Durability::Written)];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
-        load_as(Some(Role::AllInOne), file, environment)
-    }
-
-    fn load_as(role: Option<Role>, file: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
-        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-        let credential = GatewayCredential::from_entropy(&[0; 32]);
-        Config::load(Some((Path::new("my.toml"), file)), environment, role, credential)
-    }
-
-    #[test]
-    fn the_defaults_are_valid() {
-        let config = load("", &[]).unwrap();
-        assert_eq!(config.gateway.http, "0.0.0.0:8070".parse().unwrap());
-        assert_eq!(config.control.http, "127.0.0.1:8072".parse().unwrap());
-        assert_eq!(config.ops.http, "127.0.0.1:8073".parse().unwrap());
-        assert_eq!(config.data_dir, Path::new("./data"));
-    }
-
-    #[test]
-    fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
-        let file = "data_dir = \"a\"\n[gateway]\nhttp = \"127.0.0.1:1\"\nline_bytes_max = 10\n";
-        let variables =
-            [("SHIPGATE__GATEWAY__HTTP", "127.0.0.1:2"), ("SHIPGATE__JOURNAL__SEGMENT_BYTES", "1000000")];
-        let config = load(file, &variables).unwrap();
-        assert_eq!(config.gateway.http.port(), 2);
-        assert_eq!(config.gateway.line_bytes_max, 10);
-        assert_eq!(config.journal.segment_bytes, 1_000_000);
-        assert_eq!(config.journal.dir, Path::new("a/journal"));
-    }
-
-    #[test]
-    fn reports_every_mistake_at_once() {
-        let file = "nonsense = 1\n[gateway]\nhttp = 5\nbody_bytes_max = 0\n[gateway.tls]\ncertificate = \"c.pem\"\n\
-                    [bootstrap]\nplan = \"gold\"\n[log]\nformat = \"xml\"\n";
-        let variables = [
-            ("SHIPGATE__OPS__HTTP", "nowhere"),
-            ("SHIPGATE__NO__SUCH", "1"),
-            ("SHIPGATE__GATEWAY", "1"),
-            ("SHIPGATE__JOURNAL__BYTES_MAX", "many"),
-            ("SHIPGATE__BOOTSTRAP__API_TOKEN", "short"),
-            ("SHIPGATE__LOG__LEVEL", "shipgate=loud"),
-        ];
-        let mistakes = load(file, &variables).unwrap_err().0;
-        let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.split(':').next().unwrap()).collect();
-        assert_eq!(
-            keys,
-            [
-                "SHIPGATE__GATEWAY",
-                "SHIPGATE__JOURNAL__BYTES_MAX",
-                "SHIPGATE__NO__SUCH",
-                "bootstrap.api_token",
-                "bootstrap.plan",
-                "gateway.body_bytes_max",
-                "gateway.http",
-                "gateway.tls.private_key",
-                "log.format",
-                "log.level",
-                "nonsense",
-                "ops.http",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_secret_is_in_no_mistake() {
-        let secret = "not a token, but secret all the same";
-        let variables =
-            [("SHIPGATE__BOOTSTRAP__API_TOKEN", secret), ("SHIPGATE__CONTROL__TOKEN_KEY", secret)];
-        let mistakes = load("", &variables).unwrap_err();
-        assert_eq!(mistakes.0.len(), 2);
-        assert!(!format!("{mistakes} {mistakes:?}").contains(secret));
-    }
-
-    #[test]
-    fn listeners_do_not_share_a_port() {
-        let check = |gateway: &str, control: &str| {
-            let variables = [("SHIPGATE__GATEWAY__HTTP", gateway), ("SHIPGATE__CONTROL__HTTP", control)];
-            load("", &variables).is_ok()
-        };
-        assert!(!check("127.0.0.1:9000", "127.0.0.1:9000"));
-        assert!(!check("0.0.0.0:9000", "127.0.0.1:9000"));
-        assert!(check("127.0.0.2:9000", "127.0.0.1:9000"));
-        assert!(check("127.0.0.1:0", "127.0.0.1:0"));
-    }
-
-    #[test]
-    fn each_role_says_what_it_needs() {
-        let urls = ("SHIPGATE__SYNC__CONTROL_URLS", "https://one:8074, http://two:8072");
-        let credential = ("SHIPGATE__SYNC__CREDENTIAL", "the-credential-of-all-gateways");
-        let file = ("SHIPGATE__SYNC__TOKENS_FILE", "tokens.toml");
-        let taken = ("SHIPGATE__CONTROL__GATEWAY_CREDENTIAL", "the-credential-of-all-gateways");
-        let keys = |role, variables: &[(&str, &str)]| -> Vec<String> {
-            let mistakes =
-                load_as(Some(role), "", variables).err().map(|mistakes| mistakes.0).unwrap_or_default();
-            mistakes.iter().map(|mistake| mistake.split(':').next().unwrap().to_owned()).collect()
-        };
-        let none: [&str; 0] = [];
-        assert_eq!(keys(Role::Gateway, &[urls, credential]), none);
-        assert_eq!(keys(Role::Gateway, &[file]), none);
-        assert_eq!(keys(Role::Gateway, &[urls]), ["sync.credential"]);
-        assert_eq!(keys(Role::Gateway, &[]), ["sync.control_urls"]);
-        assert_eq!(keys(Role::Gateway, &[urls, credential, file]), ["sync.control_urls"]);
-        assert_eq!(keys(Role::Control, &[taken]), none);
-        assert_eq!(keys(Role::Control, &[]), ["control.gateway_credential"]);
-        assert_eq!(keys(Role::AllInOne, &[urls, credential]), ["sync.control_urls", "sync.credential"]);
-        assert!(load_as(None, "", &[urls]).is_ok(), "nothing is started");
-        let config = load_as(Some(Role::Gateway), "", &[urls, credential]).unwrap();
-        assert_eq!(config.sync.control_urls.len(), 2);
-        for address in ["control:8072", "ftp://control", "https://control/path", "https://"] {
-            let urls = ("SHIPGATE__SYNC__CONTROL_URLS", address);
-            assert_eq!(keys(Role::Gateway, &[urls, credential]), ["sync.control_urls"], "{address}");
-        }
-    }
-
-    #[test]
-    fn an_examples_secret_is_nobodys() {
-        for (role, example) in [
-            (Role::Control, include_str!("../config/control.example.toml")),
-            (Role::Gateway, include_str!("../config/gateway.example.toml")),
-        ] {
-            let mistakes = load_as(Some(role), example, &[]).unwrap_err();
-            assert!(mistakes.to_string().contains("everybody knows"), "{mistakes}");
-            let own = example.replace("CHANGE-ME-to", "one-that-is");
-            assert!(load_as(Some(role), &own, &[]).is_ok(), "{role:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_not_toml_is_named() {
-        let mistakes = load("gateway = [", &[]).unwrap_err();
-        assert!(mistakes.to_string().contains("my.toml: not TOML"), "{mistakes}");
-    }
-}
+mod tests;

@@ -1,12 +1,12 @@
 //! What the console needs to know of the outside: how it is reached, who may show it, and where shippers post.
 
-use super::Read;
+use super::values::Values;
 use crate::control::listener::Listener;
 use crate::control::origin::Origin;
 use crate::gateway;
 use crate::store::sessions::SessionLimits;
 
-impl Read {
+impl Values {
     /// As configured, or on the gateway's ports of whatever host the control plane is reached by.
     pub(super) fn listener(&mut self, gateway: &gateway::Config) -> Listener {
         let public = self.origins("control.listener_url");

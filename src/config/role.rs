@@ -1,6 +1,6 @@
 //! Which parts of the program run, and which settings that takes.
 
-use super::Read;
+use super::values::Values;
 use crate::sync::Config;
 use toml::Value;
 
@@ -25,7 +25,7 @@ impl Role {
     }
 }
 
-impl Read {
+impl Values {
     /// What one role needs, another must not have.
     pub(super) fn fits(&mut self, role: Role, sync: &Config) {
         let urls = self.value("sync.control_urls").and_then(Value::as_array);
