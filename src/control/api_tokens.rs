@@ -3,13 +3,13 @@
 use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
 use super::first_start::random_api_token;
-use super::input::{Asked, Body, PathId};
+use super::input::{Asked, Body, PathId, Whose};
 use super::terms::seconds;
 use crate::store::api_tokens::{ApiTokenId, IssuedApiToken};
 use axum::Json;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 /// An API token, without its secret.
 #[derive(Serialize, ToSchema)]
@@ -33,16 +33,6 @@ impl ApiTokenObject {
             in_use: Some(token.id) == in_use,
         }
     }
-}
-
-/// Whose API tokens.
-#[derive(Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[into_params(parameter_in = Query, rename_all = "camelCase")]
-pub(super) struct Whose {
-    /// A sub-account, for an admin of its main account; the admin's own account when missing.
-    #[param(value_type = Option<i32>)]
-    account_id: Option<u32>,
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use utoipa::IntoParams;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{Object, OneOf, Schema, Type};
 
@@ -130,6 +131,16 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Asked<T> {
             .map(|Query(asked)| Self(asked))
             .map_err(|error| ApiError::Malformed(format!("The query is not what this call takes: {error}")))
     }
+}
+
+/// Whose things a call is about.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct Whose {
+    /// A sub-account, for an admin of its main account; the admin's own account when missing.
+    #[param(value_type = Option<i32>)]
+    pub account_id: Option<u32>,
 }
 
 /// The `{id}` of a path. A text that is no id names nothing, as an unknown id does.

@@ -6,7 +6,7 @@ use super::access::Admin;
 use super::access::member::Way;
 use super::error::{ApiError, Area, ErrorBody};
 use super::first_start::random_link_token;
-use super::input::{Asked, Body, PathId};
+use super::input::{Asked, Body, PathId, Whose};
 use super::sessions::RoleName;
 use super::terms::seconds;
 use crate::domain::token::LinkToken;
@@ -14,7 +14,7 @@ use crate::store::users::{Invitation, User, UserUpdate};
 use axum::Json;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 /// How long an invitation works, in milliseconds.
 const INVITATION_MS: u64 = 7 * 24 * 3_600_000;
@@ -86,15 +86,6 @@ impl InvitationObject {
 pub(super) struct Invited {
     user: UserObject,
     invitation: InvitationObject,
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[into_params(parameter_in = Query, rename_all = "camelCase")]
-pub(super) struct Whose {
-    /// A sub-account, for an admin of its main account; the admin's own account when missing.
-    #[param(value_type = Option<i32>)]
-    account_id: Option<u32>,
 }
 
 /// List users.
