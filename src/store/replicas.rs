@@ -13,8 +13,8 @@ use std::io;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// How often the store's revision is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the store's revision is looked at. In tests it is rare, so that what was only looked for is not taken for told.
+const LOOK_INTERVAL: Duration = Duration::from_secs(if cfg!(test) { 10 } else { 1 });
 /// How long the database may take to answer before the connection counts as lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to connect, to listen and to read what was missed.
