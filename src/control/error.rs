@@ -79,6 +79,8 @@ pub(super) enum ApiError {
     WrongPassword,
     /// Sent with a session's cookie, but not by the console's own page.
     CrossSite,
+    /// A body that is not said to be JSON, where browsers could be made to send one.
+    NotJson,
     /// Too many attempts to sign in.
     Slowed {
         retry_after_s: u64,
@@ -203,9 +205,11 @@ impl ApiError {
                 "This shared token is not valid, or not any more",
             ),
             Self::Unknown(area, which) => told(StatusCode::BAD_REQUEST, *area, "NOT_FOUND", which),
-            Self::NotSignedIn { .. } | Self::WrongPassword | Self::CrossSite | Self::Slowed { .. } => {
-                self.told_to_people()
-            }
+            Self::NotSignedIn { .. }
+            | Self::WrongPassword
+            | Self::CrossSite
+            | Self::NotJson
+            | Self::Slowed { .. } => self.told_to_people(),
             Self::NotFound(area) => told(StatusCode::NOT_FOUND, *area, "NOT_FOUND", area.nothing_found()),
             Self::NoSuchPath => {
                 told(StatusCode::NOT_FOUND, Area::Request, "NO_SUCH_PATH", "There is no such path")
@@ -277,6 +281,12 @@ impl ApiError {
                 Area::Request,
                 "CROSS_SITE",
                 "With a session's cookie, a change needs the header X-Requested-With: shipgate, and no Origin but this host's",
+            ),
+            Self::NotJson => told(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                Area::Request,
+                "NOT_JSON",
+                "Without an API token, a body needs the header Content-Type: application/json",
             ),
             Self::Slowed { retry_after_s } => Told {
                 parameters: json!({ "retryAfterSeconds": retry_after_s }),

@@ -21,7 +21,7 @@ use utoipa::IntoParams;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{Object, OneOf, Schema, Type};
 
-/// The JSON body, whatever `Content-Type` says.
+/// The JSON body, whatever `Content-Type` says: where that matters, who asks looks at it (`access/member.rs`).
 pub(super) struct Body<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequestParts<App> for Body<T> {

@@ -68,6 +68,7 @@ const ANY_CALL: &[(u16, &str)] = &[
     (405, "The path does not take this method"),
     (408, "The body did not arrive in time"),
     (413, "The body is too large"),
+    (415, "Without an API token, a body needs `Content-Type: application/json`"),
     (500, "The server failed to do this; its log tells more under the requestId"),
     (503, "The answer was not ready in time; what was asked may still be done"),
 ];

@@ -156,6 +156,9 @@ impl Api {
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
+        if !body.is_empty() && !self.headers.iter().any(|(name, _)| *name == "Content-Type") {
+            request = request.header("Content-Type", "application/json");
+        }
         let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
         self.client.request(request.body(body).unwrap()).await.unwrap()
     }

@@ -228,7 +228,10 @@ fn world() -> World {
 /// The sessions of an admin and of a user.
 fn sessions(gate: &Gate) -> (String, String) {
     let enter = |path: &str, sent: Value| {
-        let answer = Request::post(path).body(sent.to_string()).send(gate.api);
+        let answer = Request::post(path)
+            .header("Content-Type", "application/json")
+            .body(sent.to_string())
+            .send(gate.api);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         let cookie = answer.header("set-cookie").unwrap();
         let (secret, _) = cookie.strip_prefix("shipgate_session=").unwrap().split_once(';').unwrap();
@@ -286,7 +289,9 @@ fn no_credential_does_what_it_was_not_made_for() {
                     if opens && body != "{}" {
                         continue;
                     }
-                    let request = request(&route.method, &path, place, secret).body(body);
+                    let request = request(&route.method, &path, place, secret)
+                        .header("Content-Type", "application/json")
+                        .body(body);
                     let answer = ask(&gate, &request);
                     let what = format!("{} {path} with {name} as {place:?}: {answer:?}", route.method);
                     assert!(answer.status < 500, "{what}");

@@ -1,10 +1,11 @@
 //! The people of an account, by its API token or by the session of a browser, and who is about to become one of them.
 //!
 //! A cookie goes with every request a browser makes, whoever made it ask. So it counts only for requests that change nothing, or
-//! that show that the console's own page made them: another site can neither send our header nor name our origin.
+//! that show that the console's own page made them: another site can neither send our header nor name our origin. Who has no cookie yet must
+//! say at least that a body is JSON, which a form of another site cannot: it would sign a visitor in as somebody else.
 
 use super::super::error::ApiError;
-use super::super::exchange::RequestId;
+use super::super::exchange::{Arrived, RequestId};
 use super::super::origin::Origin;
 use super::super::sign_ins::SignedIn;
 use super::{App, Tools};
@@ -16,7 +17,7 @@ use crate::store::sessions::{SessionLimits, SignedInUser};
 use crate::store::users::{Role, UserId};
 use crate::store::{By, Store};
 use axum::extract::FromRequestParts;
-use axum::http::header::{COOKIE, ORIGIN};
+use axum::http::header::{CONTENT_TYPE, COOKIE, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use std::net::IpAddr;
@@ -108,6 +109,7 @@ impl FromRequestParts<App> for Newcomer {
         if !app.0.sessions.is_own_origin(&parts.headers) {
             return Err(ApiError::CrossSite);
         }
+        body_is_json(parts)?;
         Ok(Self { way: Way::of(parts, app), tools: app.tools() })
     }
 }
@@ -176,11 +178,13 @@ impl Sessions {
     /// What was sent as a session, by a request that may be one's own page's.
     pub(super) fn sent(&self, parts: &Parts) -> Result<TokenDigest, ApiError> {
         let digest = cookie(&parts.headers).ok_or(ApiError::Forbidden)?;
-        if is_safe(&parts.method) || self.is_from_our_page(&parts.headers) {
-            Ok(digest)
-        } else {
-            Err(ApiError::CrossSite)
+        if !is_safe(&parts.method) {
+            if !self.is_from_our_page(&parts.headers) {
+                return Err(ApiError::CrossSite);
+            }
+            body_is_json(parts)?;
         }
+        Ok(digest)
     }
 
     fn is_from_our_page(&self, headers: &HeaderMap) -> bool {
@@ -200,6 +204,17 @@ fn cookie(headers: &HeaderMap) -> Option<TokenDigest> {
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let (_, secret) = pairs.find(|(name, secret)| *name == COOKIE_NAME && !secret.is_empty())?;
     Some(TokenDigest::of(secret))
+}
+
+/// Refuses a body that is not said to be JSON, in any of its kinds. Browsers send forms and texts to other sites unasked, JSON not.
+fn body_is_json(parts: &Parts) -> Result<(), ApiError> {
+    if matches!(parts.extensions.get::<Arrived>(), Some(Arrived::Whole(body)) if body.is_empty()) {
+        return Ok(());
+    }
+    let sent = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = sent.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = kind.strip_prefix("application/").is_some_and(|kind| kind.ends_with("json"));
+    if is_json { Ok(()) } else { Err(ApiError::NotJson) }
 }
 
 fn is_safe(method: &Method) -> bool {

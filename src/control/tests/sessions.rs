@@ -249,6 +249,31 @@ async fn no_other_site_changes_anything_with_a_cookie() {
 }
 
 #[tokio::test]
+async fn a_form_of_another_site_signs_nobody_in() {
+    let running = Running::start(Plan::Pro).await;
+    let browser = running.browser(&running.set_up("ada@example.com").await);
+    let sent = json!({ "email": "ada@example.com", "password": PASSWORD, "token": "t" });
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json", ""] {
+        for path in [SESSION, "/v1/setup", "/v1/invitations/accept"] {
+            let refused = running.stranger().and("Content-Type", kind).call("POST", path, sent.clone()).await;
+            assert_eq!((refused.status, refused.code()), (415, "Request/NOT_JSON"), "{path} {kind}");
+            assert!(!refused.headers.contains_key("set-cookie"));
+        }
+        for (method, path) in [("POST", TOKENS), ("PUT", "/v1/session/password")] {
+            let refused = browser.and("Content-Type", kind).call(method, path, sent.clone()).await;
+            assert_eq!((refused.status, refused.code()), (415, "Request/NOT_JSON"), "{path} {kind}");
+        }
+    }
+    let signed_in = running.stranger().and("Content-Type", "Application/JSON; charset=utf-8");
+    let sent = json!({ "email": "ada@example.com", "password": PASSWORD });
+    assert_eq!(signed_in.call("POST", SESSION, sent).await.status, 200);
+    let script = running.admin().and("Content-Type", "text/plain");
+    let created = script.call("POST", TOKENS, json!({ "name": "by curl without a header" })).await;
+    assert_eq!(created.status, 201, "browsers send no API token");
+    assert_eq!(browser.call("DELETE", SESSION, Value::Null).await.status, 204, "no body, no kind");
+}
+
+#[tokio::test]
 async fn wrong_passwords_are_slowed_told_and_never_shown() {
     let running = Running::start(Plan::Pro).await;
     running.set_up("ada@example.com").await;
