@@ -263,6 +263,7 @@ impl Values {
             listener: Listener::default(),
             sessions: self.sessions(),
             public_url: self.public_url(),
+            trusted_proxies: self.networks("control.trusted_proxies"),
             console_frame_ancestors: self.origins("control.console_frame_ancestors"),
         }
     }

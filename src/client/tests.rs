@@ -53,6 +53,7 @@ impl Server {
             sessions: SessionLimits { idle_ms: 43_200_000, age_ms_max: 604_800_000 },
             listener: crate::control::listener::Listener::default(),
             public_url: None,
+            trusted_proxies: vec![],
             console_frame_ancestors: vec![],
         };
         let store = open_store(&config, Clock::system()).await.unwrap();

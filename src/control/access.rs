@@ -11,6 +11,7 @@ use super::listener::Listener;
 use super::passwords::Passwords;
 use super::sign_ins::FailedSignIns;
 use crate::domain::account::AccountId;
+use crate::domain::terms::Network;
 use crate::domain::token::TokenDigest;
 use crate::logs::read::Reader;
 use crate::metrics::Metrics;
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     pub passwords: Passwords,
     pub sessions: Sessions,
     pub listener: Listener,
+    /// Who is believed about whom it forwards.
+    pub trusted_proxies: Vec<Network>,
     /// How many snapshots of the directory may be read at the same time.
     pub snapshots: Arc<Semaphore>,
     /// How many exports may be under way at the same time: fewer than questions may, so that slow ones leave room for others.
@@ -87,6 +90,10 @@ impl App {
     /// By the clock of the store, which everything that expires goes by.
     pub(super) fn unix_ms(&self) -> u64 {
         self.0.store.unix_ms()
+    }
+
+    pub(super) fn trusted_proxies(&self) -> &[Network] {
+        &self.0.trusted_proxies
     }
 
     pub(super) fn body_bytes_max(&self) -> usize {

@@ -8,6 +8,7 @@ use super::access::App;
 use super::error::ApiError;
 use super::sign_ins::SignedIn;
 use crate::clock::monotonic;
+use crate::domain::source::{FORWARDED_FOR, source};
 use crate::serve::Peer;
 use crate::telemetry::chain;
 use crate::wire::{REPORT_BYTES_MAX, REPORT_PATH};
@@ -38,6 +39,10 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy)]
 pub(super) struct RequestId(pub Uuid);
 
+/// Who asks, by address: the connection's other end, or whom a trusted proxy forwards.
+#[derive(Clone, Copy)]
+pub(super) struct Source(pub IpAddr);
+
 /// What became of a request's body.
 #[derive(Clone)]
 pub(super) enum Arrived {
@@ -66,7 +71,7 @@ pub(super) async fn exchange(State(app): State<App>, request: Request, next: Nex
         .get::<MatchedPath>()
         .map_or("unknown".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
-    let source = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    let source = source_of(&app, &request);
     let signed_in = SignedIn::default();
     let (mut parts, body) = request.into_parts();
     let body_bytes_max = match route.as_str() {
@@ -79,6 +84,7 @@ pub(super) async fn exchange(State(app): State<App>, request: Request, next: Nex
         Err(_) => (Arrived::Late, false),
     };
     parts.extensions.insert(id);
+    source.map(|source| parts.extensions.insert(Source(source)));
     parts.extensions.insert(signed_in.clone());
     parts.extensions.insert(arrived);
     let mut response = answer(&app, Request::from_parts(parts, Body::empty()), next).await;
@@ -107,6 +113,12 @@ pub(super) async fn exchange(State(app): State<App>, request: Request, next: Nex
     let line = Line { method, route, source, signed_in, stranger, id, seconds };
     line.log(&response, failure.as_deref());
     response
+}
+
+fn source_of(app: &App, request: &Request) -> Option<IpAddr> {
+    let peer = request.extensions().get::<Peer>()?.0.ip();
+    let claims = request.headers().get_all(FORWARDED_FOR).iter();
+    Some(source(peer, claims.map(|value| value.to_str().unwrap_or("?")), app.trusted_proxies()))
 }
 
 /// Runs the handler as a task of its own, and waits for it as long as a request may take.

@@ -39,6 +39,7 @@ mod views;
 mod tests;
 
 use crate::clock::Clock;
+use crate::domain::terms::Network;
 use crate::domain::token::GatewayCredential;
 use crate::logs::read::Reader;
 use crate::metrics::Metrics;
@@ -111,6 +112,8 @@ pub struct Config {
     pub sessions: SessionLimits,
     /// Where browsers reach the console; `None`: wherever they say they do.
     pub public_url: Option<Origin>,
+    /// Proxies in front, which are believed about whom they forward.
+    pub trusted_proxies: Vec<Network>,
     /// Sites whose pages may show the console in a frame.
     pub console_frame_ancestors: Vec<Origin>,
 }
@@ -256,6 +259,7 @@ pub async fn start(
         passwords: Passwords::new(),
         sessions: Sessions { limits: config.sessions, public_url: config.public_url.clone() },
         listener: config.listener.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
         snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
         exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         body_bytes_max: config.body_bytes_max,

@@ -67,6 +67,7 @@ fn config(folder: &TempDir) -> Config {
         sessions: SessionLimits { idle_ms: 43_200_000, age_ms_max: 604_800_000 },
         listener: crate::control::listener::Listener::default(),
         public_url: None,
+        trusted_proxies: vec![],
         console_frame_ancestors: vec![],
     }
 }

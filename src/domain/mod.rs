@@ -13,6 +13,7 @@ pub mod log;
 pub mod moment;
 pub mod plan;
 pub mod query;
+pub mod source;
 pub mod terms;
 pub mod timestamp;
 pub mod token;

@@ -5,13 +5,13 @@
 //! say at least that a body is JSON, which a form of another site cannot: it would sign a visitor in as somebody else.
 
 use super::super::error::ApiError;
-use super::super::exchange::{Arrived, RequestId};
+use super::super::exchange::{Arrived, RequestId, Source};
 use super::super::origin::Origin;
 use super::super::sign_ins::SignedIn;
 use super::{App, Tools};
 use crate::domain::account::AccountId;
 use crate::domain::token::TokenDigest;
-use crate::serve::{OverTls, Peer};
+use crate::serve::OverTls;
 use crate::store::api_tokens::ApiTokenId;
 use crate::store::sessions::{SessionLimits, SignedInUser};
 use crate::store::users::{Role, UserId};
@@ -48,7 +48,7 @@ impl Way {
     fn of(parts: &Parts, app: &App) -> Self {
         let tls = parts.extensions.get::<OverTls>().is_some();
         Self {
-            source: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
+            source: parts.extensions.get::<Source>().map(|source| source.0),
             request_id: parts.extensions.get::<RequestId>().map(|id| id.0.to_string()),
             origin: app.0.sessions.public_url.clone().or_else(|| Origin::asked(&parts.headers, tls)),
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::control::origin::Origin;
+use crate::domain::terms::Network;
 use crate::store::users::{PasswordHash, Role};
 use hyper::{HeaderMap, Response};
 use serde_json::json;
@@ -291,6 +292,34 @@ async fn wrong_passwords_are_slowed_told_and_never_shown() {
     let trail = running.store.audit_trail(running.first.account, None, 1_000).await.unwrap();
     assert_eq!(trail.iter().filter(|entry| entry.action == "session.refuse").count(), 5);
     assert!(!format!("{trail:?}").contains("horse"));
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_one_guesser_does_not_slow_the_others() {
+    let running = Running::start_with(Plan::Pro, |config| {
+        config.trusted_proxies = vec![Network::parse("127.0.0.0/8").unwrap()];
+    })
+    .await;
+    running.set_up("ada@example.com").await;
+    let behind = |source: &str| running.stranger().and("X-Forwarded-For", source);
+    let guess = |password: &str| json!({ "email": "ada@example.com", "password": password });
+    for _ in 0..5 {
+        let claims = "203.0.113.9, 192.0.2.1, 127.0.0.2";
+        assert_eq!(behind(claims).call("POST", SESSION, guess("wrong horse battery")).await.status, 403);
+    }
+    assert_eq!(behind("192.0.2.1").call("POST", SESSION, guess(PASSWORD)).await.code(), "Sessions/SLOWED");
+    assert_eq!(behind("192.0.2.2").call("POST", SESSION, guess(PASSWORD)).await.status, 200);
+    let trail = running.admin().get("/v1/audit-trail?limit=1").await.json;
+    assert_eq!(trail["entries"][0]["sourceAddress"], "192.0.2.2", "{trail}");
+
+    let alone = Running::start(Plan::Pro).await;
+    alone.set_up("ada@example.com").await;
+    for n in 0..5 {
+        let claim = alone.stranger().and("X-Forwarded-For", &format!("192.0.2.{n}"));
+        assert_eq!(claim.call("POST", SESSION, guess("wrong horse battery")).await.status, 403);
+    }
+    let claim = alone.stranger().and("X-Forwarded-For", "192.0.2.99");
+    assert_eq!(claim.call("POST", SESSION, guess(PASSWORD)).await.status, 429, "nobody is trusted");
 }
 
 #[tokio::test]
