@@ -270,10 +270,14 @@ async fn a_wait_ends_with_3_when_a_gateway_does_not_confirm() {
     server.run(&["token", "create", "spare"]).await.unwrap();
     let told_of_none = server.run(&["token", "disable", "spare", "--wait"]).await.unwrap();
     assert!(told_of_none.ends_with("\nenforced by 0 gateways within 0.0 ms"), "{told_of_none}");
+    let made = server.run(&["token", "create", "urgent", "--wait"]).await.unwrap();
+    assert!(made.contains("urgent  yes") && made.contains("\nenforced by 0 gateways within "), "{made}");
     server.store.gateway_follows("cut off").await.unwrap();
     let (code, text) = told(server.run(&["token", "delete", "spare", "--wait=0"]).await);
     assert!(code == 3 && text.starts_with("deleted: 1000001 \"spare\"\nit is done, but"), "{text}");
     assert!(text.contains("cut off") && text.contains("revision 0"), "{text}");
+    let (code, text) = told(server.run(&["token", "create", "late", "--wait=0"]).await);
+    assert!(code == 3 && text.contains("late") && text.contains("may still act as before"), "{text}");
     let list = server.run(&["gateways"]).await.unwrap();
     assert!(list.starts_with("ID ") && list.contains("cut off"), "{list}");
     assert_eq!(server.run(&["gateways", "forget", "cut off"]).await.unwrap(), "forgotten: cut off");

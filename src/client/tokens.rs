@@ -45,6 +45,8 @@ pub enum TokenAction {
         value: Brought,
         #[command(flatten)]
         terms: NewTerms,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Change a token's terms: until when, from where and for which logs it ships
     Set {
@@ -114,11 +116,11 @@ pub(super) async fn run(api: &Api, action: TokenAction) -> Result<Shown, ClientE
             format!("{enabled} of at most {max} enabled{}", retiring.unwrap_or_default())
         })),
         TokenAction::Usage { token } => usage(api, token).await,
-        TokenAction::Create { name, disabled, value, terms } => {
+        TokenAction::Create { name, disabled, value, terms, wait } => {
             let mut new = json!({ "name": name, "enabled": !disabled });
             value.add_to(&mut new)?;
             terms.add_to(&mut new);
-            Ok(Shown::new(api.post(TOKENS, &new).await?, table::tokens))
+            enforced(Shown::new(api.post(&wait.of(TOKENS.to_owned()), &new).await?, table::tokens))
         }
         TokenAction::Set { token, terms, wait } => {
             let (id, _) = find(api, &token).await?;

@@ -105,6 +105,16 @@ impl Wait {
         let enforcement = Enforcement::new(enforcement, began, store.unix_ms());
         Ok((status, Json(Changed { changed, enforcement: Some(enforcement) })))
     }
+
+    /// As [`Self::answer`], of what is new.
+    pub(super) async fn answer_made<T>(
+        self,
+        store: &Store,
+        made: T,
+    ) -> Result<(StatusCode, Json<Changed<T>>), ApiError> {
+        let (status, body) = self.answer(store, made).await?;
+        Ok((if status == StatusCode::OK { StatusCode::CREATED } else { status }, body))
+    }
 }
 
 /// What was changed, and, if the client waited for it, who enforces it.

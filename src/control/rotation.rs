@@ -82,8 +82,7 @@ pub(super) async fn rotate(
     wait.announce(&mut admin);
     let rotated = admin.store.rotate_token(admin.account, id.token()?, rotation, &admin.by).await;
     let rotated = rotated.map_err(ApiError::of(Area::LogShippingTokens))?;
-    let (status, body) = wait.answer(&admin.store, rotated.into()).await?;
-    Ok((if status == StatusCode::OK { StatusCode::CREATED } else { status }, body))
+    wait.answer_made(&admin.store, rotated.into()).await
 }
 
 /// Ends tokens at their instants, until the stage drains. Gateways do not wait for it: they know the instants themselves.

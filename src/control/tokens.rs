@@ -100,17 +100,20 @@ pub(super) struct NewToken {
 #[utoipa::path(
     operation_id = "createLogShippingToken",
     post, path = "/v1/log-shipping/tokens", tag = "log shipping tokens", security(("apiToken" = [])),
+    params(Waiting),
     request_body = NewToken,
     responses(
-        (status = 201, description = "Created", body = TokenObject),
+        (status = 201, description = "Created; if it was waited for, every gateway knows it", body = Changed<TokenObject>),
+        (status = 202, description = "Created: some gateways have not confirmed it in time, and may refuse it until they do", body = Changed<TokenObject>),
         (status = 400, description = "The name is empty or taken, the plan's limit is reached, the value is in use, or its terms are none", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
 )]
 pub(super) async fn create(
-    admin: Admin,
+    mut admin: Admin,
+    wait: Wait,
     Body(new): Body<NewToken>,
-) -> Result<(StatusCode, Json<TokenObject>), ApiError> {
+) -> Result<(StatusCode, Json<Changed<TokenObject>>), ApiError> {
     let expires_ms = expires_ms(&admin.store, Some(new.expires_at), new.expires_in)?.flatten();
     let scope = ScopeObject::parse(new.scope)?;
     let would_refuse = new.would_refuse.is_some_and(|flag| flag.0);
@@ -120,10 +123,9 @@ pub(super) async fn create(
         value: value(new.token.as_deref(), new.digest.as_deref())?,
         terms: Terms { expires_ms, scope, would_refuse },
     };
+    wait.announce(&mut admin);
     let token = admin.store.create_token(admin.account, new, &admin.by).await;
-    token
-        .map(|token| (StatusCode::CREATED, Json(token.into())))
-        .map_err(ApiError::of(Area::LogShippingTokens))
+    wait.answer_made(&admin.store, token.map_err(ApiError::of(Area::LogShippingTokens))?.into()).await
 }
 
 /// Show a token.
