@@ -1,7 +1,7 @@
 //! `shipgate shared-token …` and `shipgate filter …`
 
 use super::api::Api;
-use super::tokens::terms::seconds;
+use super::tokens::terms::{seconds, yes_or_no};
 use super::{ClientError, Named, Shown, table};
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -29,9 +29,9 @@ pub enum SharedTokenAction {
         /// In which time it expires, such as 30d; it lasts unless this is said
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         expires_in: Option<u64>,
-        /// Show no query bar to who opens its link
-        #[arg(long)]
-        no_query_bar: bool,
+        /// Whether who opens its link is given a query bar. It limits nothing: filters do
+        #[arg(long, value_name = "yes|no", default_value = "yes", action = ArgAction::Set, value_parser = yes_or_no)]
+        query_bar: bool,
     },
     /// Change a shared token, at once on every link that was sent out; what is not named stays as it is
     Set {
@@ -111,28 +111,20 @@ pub enum FilterAction {
     },
 }
 
-fn yes_or_no(text: &str) -> Result<bool, String> {
-    match text {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => Err("there are yes and no".to_owned()),
-    }
-}
-
 pub(super) async fn run(api: &Api, action: SharedTokenAction) -> Result<Shown, ClientError> {
     match action {
         SharedTokenAction::List => {
             let (tokens, filters) = (all(api, SHARED_TOKENS).await?, all(api, FILTERS).await?);
             Ok(Shown::new(tokens.into(), |tokens| table::shared_tokens(tokens, &filters, api.url())))
         }
-        SharedTokenAction::Create { name, filters, operator, expires_in, no_query_bar } => {
+        SharedTokenAction::Create { name, filters, operator, expires_in, query_bar } => {
             let known = all(api, FILTERS).await?;
             let new = json!({
                 "tokenName": name,
                 "filters": ids(&known, &filters)?,
                 "filtersOperator": operator.name(),
                 "expiresIn": expires_in,
-                "queryBar": !no_query_bar,
+                "queryBar": query_bar,
             });
             Ok(shown(api, api.post(SHARED_TOKENS, &new).await?, &known))
         }

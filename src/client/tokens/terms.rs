@@ -106,8 +106,8 @@ pub struct ChangedTerms {
     /// Let it ship everything from everywhere
     #[arg(long, conflicts_with = "scope")]
     no_scope: bool,
-    /// Whether it is in a dry run: yes or no
-    #[arg(long, value_name = "YES|NO", action = ArgAction::Set, value_parser = yes_or_no)]
+    /// Whether it is in a dry run: it ships, and what its disabling would stop is counted
+    #[arg(long, value_name = "yes|no", action = ArgAction::Set, value_parser = yes_or_no)]
     would_refuse: Option<bool>,
 }
 
@@ -148,10 +148,11 @@ pub(in crate::client) fn seconds(text: &str) -> Result<u64, String> {
     seconds.ok_or_else(|| "a time is a whole number with s, m, h, d or w, such as 30d".to_owned())
 }
 
-fn yes_or_no(text: &str) -> Result<bool, String> {
+/// A choice as people type it.
+pub(in crate::client) fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" | "true" => Ok(true),
         "no" | "false" => Ok(false),
-        _ => Err("yes or no".to_owned()),
+        _ => Err("there are yes and no".to_owned()),
     }
 }
