@@ -149,7 +149,8 @@ fn path(route: &str, parameters: &[(&str, String)]) -> String {
 /// Carries a command out. What it shows is shown already.
 pub(super) async fn run(connection: &Connection, command: LogsCommand) -> Result<(), ClientError> {
     let shared = command.shared_token.as_ref().filter(|secret| !secret.0.is_empty());
-    let credential = match (shared, &connection.api_token) {
+    let own = connection.api_token.as_ref().filter(|secret| !secret.0.is_empty());
+    let credential = match (shared, own) {
         (Some(secret), _) => Credential::SharedToken(secret),
         (None, Some(secret)) => Credential::ApiToken(secret),
         (None, None) => return Err(ClientError::NoCredential),

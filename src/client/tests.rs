@@ -226,6 +226,8 @@ async fn a_missing_api_token_is_explained() {
     for secret in ["", "\n"] {
         let (code, text) = told(run(parse(&["token", "list", "--api-token", secret]).unwrap()).await);
         assert!(code == 2 && text.contains("SHIPGATE_API_TOKEN"), "{text}");
+        let (code, text) = told(run(parse(&["logs", "search", "--api-token", secret]).unwrap()).await);
+        assert!(code == 2 && text.contains("no credential: set SHIPGATE_API_TOKEN"), "{text}");
     }
 }
 
