@@ -56,6 +56,12 @@ pub enum ClientError {
     TailEnded(String),
     #[error("cannot write: {0}")]
     Output(#[source] std::io::Error),
+    #[error("cannot write {}: {source}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{} is there already: name another file, or write over it with --force", .0.display())]
+    Exists(PathBuf),
+    #[error("{} is not a file that could be written: `-o -` writes to standard output", .0.display())]
+    NoFile(PathBuf),
     #[error("there is no {what} with the id or name {text}: `shipgate {list}` shows them")]
     NotFound { what: &'static str, text: String, list: &'static str },
     #[error("{text} is the id of one {what} and the name of another: use the other's id {id}, or rename it")]
@@ -82,6 +88,8 @@ impl ClientError {
             | Self::MalformedApiToken
             | Self::MalformedUrl(_)
             | Self::Trust(_)
+            | Self::Exists(_)
+            | Self::NoFile(_)
             | Self::NothingToChange => 2,
             Self::NotEnforced { .. } => 3,
             _ => 1,

@@ -370,6 +370,29 @@ async fn logs_are_shared_from_the_command_line() {
     assert!(code == 1 && text.contains("`shipgate shared-token list`"), "{text}");
 }
 
+#[tokio::test]
+async fn an_export_writes_over_nothing_and_names_the_file_that_it_cannot_write() {
+    let server = Server::start().await;
+    let folder = server.folder.path();
+    let export = async |file: &std::path::Path, more: &[&str]| {
+        let line = ["logs", "export", "-o", file.to_str().unwrap()];
+        told(server.run(&[&line, more].concat()).await)
+    };
+    let there = folder.join("january.ndjson");
+    std::fs::write(&there, "kept").unwrap();
+    let (code, text) = export(&there, &[]).await;
+    assert!(
+        code == 2 && text.contains("january.ndjson is there already") && text.contains("--force"),
+        "{text}"
+    );
+    let (code, text) = export(folder, &["--force"]).await;
+    assert!(code == 2 && text.contains("is not a file"), "{text}");
+    // This control plane has no logs: it was asked.
+    let (code, text) = export(&there, &["--force"]).await;
+    assert!(code == 1 && text.contains("has no logs"), "{text}");
+    assert_eq!(std::fs::read(&there).unwrap(), b"kept");
+}
+
 #[test]
 fn what_a_dry_run_would_stop_is_in_the_tables_of_uses() {
     let day = serde_json::json!({ "day": "2026-01-31", "requests": 9, "wouldRefuse": 7 });

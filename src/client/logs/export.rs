@@ -22,6 +22,9 @@ pub(super) struct ExportCommand {
     /// Where to write; `-` is standard output
     #[arg(long, short = 'o', value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    /// Write over a file that is there already
+    #[arg(long)]
+    force: bool,
     /// The form of the file; without it, compressed if the file's name ends so
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
@@ -44,11 +47,22 @@ impl ExportCommand {
             Some(Format::Plain) | None => "ndjson",
         }
     }
+
+    /// Refuses what would be lost, before the server is asked for anything. A device or a pipe is no file to put another in the place of.
+    fn may_write(&self) -> Result<(), ClientError> {
+        match std::fs::metadata(&self.output) {
+            _ if self.output.as_os_str() == "-" => Ok(()),
+            Ok(there) if !there.is_file() => Err(ClientError::NoFile(self.output.clone())),
+            Ok(_) if !self.force => Err(ClientError::Exists(self.output.clone())),
+            _ => Ok(()),
+        }
+    }
 }
 
 pub(super) async fn run(api: &Api, command: &ExportCommand) -> Result<(), ClientError> {
     let mut parameters = command.which.parameters();
     parameters.push(("format", command.format().to_owned()));
+    command.may_write()?;
     let body = api.open(&path("/v1/logs/export", &parameters)).await?;
     if command.output.as_os_str() == "-" {
         let mut out = io::stdout().lock();
@@ -59,7 +73,9 @@ pub(super) async fn run(api: &Api, command: &ExportCommand) -> Result<(), Client
     unfinished.push(".part");
     let unfinished = PathBuf::from(unfinished);
     let written = write(api, body, &unfinished).await;
-    match written.and_then(|()| std::fs::rename(&unfinished, &command.output).map_err(ClientError::Output)) {
+    match written
+        .and_then(|()| std::fs::rename(&unfinished, &command.output).map_err(unwritten(&command.output)))
+    {
         Ok(()) => Ok(()),
         Err(error) => {
             // It may not even have been made.
@@ -70,9 +86,16 @@ pub(super) async fn run(api: &Api, command: &ExportCommand) -> Result<(), Client
 }
 
 async fn write(api: &Api, body: Incoming, path: &Path) -> Result<(), ClientError> {
-    let mut file = File::create(path).map_err(ClientError::Output)?;
-    copy(api, body, &mut file).await?;
-    file.sync_all().map_err(ClientError::Output)
+    let mut file = File::create(path).map_err(unwritten(path))?;
+    copy(api, body, &mut file).await.map_err(|error| match error {
+        ClientError::Output(source) => unwritten(path)(source),
+        other => other,
+    })?;
+    file.sync_all().map_err(unwritten(path))
+}
+
+fn unwritten(path: &Path) -> impl Fn(io::Error) -> ClientError {
+    |source| ClientError::File { path: path.to_owned(), source }
 }
 
 async fn copy(api: &Api, mut body: Incoming, out: &mut impl Write) -> Result<(), ClientError> {
