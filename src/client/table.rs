@@ -1,6 +1,7 @@
 //! Answers as tables: one line a thing, columns apart by spaces, so that eyes and `awk` both read them.
 
 use super::sharing::filter_name;
+use crate::clock::Clock;
 use crate::domain::timestamp::rfc3339_millis;
 use comfy_table::{Table, presets};
 use serde_json::Value;
@@ -34,6 +35,7 @@ fn terms(token: &Value) -> String {
             }
         }
         (_, Value::Null) => {}
+        (_, expiry) if is_past(expiry) => terms.push(deadline(expiry)),
         (_, expiry) => terms.push(format!("until {}", instant(expiry))),
     }
     for (key, word) in [("sources", "from"), ("types", "type"), ("doors", "door")] {
@@ -132,7 +134,7 @@ pub(super) fn created_api_token(answer: &Value) -> String {
 pub(super) fn shared_tokens(answer: &Value, filters: &[Value], url: &str) -> String {
     let header = ["ID", "NAME", "SHARES", "EXPIRES", "LAST USED", "VIEWS", "LINK"];
     table(&header, answer, |token| {
-        let instants = ["expirationDate", "lastUsed"].map(|key| instant(&token[key]));
+        let instants = [deadline(&token["expirationDate"]), instant(&token["lastUsed"])];
         let mut row = vec![text(&token["id"]), text(&token["name"]), shares(token, filters)];
         row.extend(instants);
         let link = format!("{url}/?embed=true&shareToken={}#/explore", text(&token["token"]));
@@ -294,6 +296,16 @@ pub(super) fn text(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// When something ends, or that it has, by this machine's clock.
+fn deadline(value: &Value) -> String {
+    if is_past(value) { format!("expired {}", instant(value)) } else { instant(value) }
+}
+
+fn is_past(seconds: &Value) -> bool {
+    let now_ms = Clock::system().unix_ms();
+    seconds.as_f64().is_some_and(|seconds| seconds * 1_000.0 <= now_ms as f64)
 }
 
 /// Seconds since the Unix epoch, as a date and time.

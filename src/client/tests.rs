@@ -370,6 +370,24 @@ async fn logs_are_shared_from_the_command_line() {
     assert!(code == 1 && text.contains("`shipgate shared-token list`"), "{text}");
 }
 
+#[test]
+fn what_has_expired_says_so() {
+    let token = |expires: f64| serde_json::json!({ "id": 1, "name": "partner", "token": "t", "expirationDate": expires });
+    let shown = |expires: f64| table::shared_tokens(&token(expires), &[], "http://h");
+    assert!(
+        shown(1_700_000_000.0).contains("  expired 2023-11-14T22:13:20.000Z  "),
+        "{}",
+        shown(1_700_000_000.0)
+    );
+    assert!(
+        shown(4_102_444_800.0).contains("  2100-01-01T00:00:00.000Z  ")
+            && !shown(4_102_444_800.0).contains("expired")
+    );
+    let shipping =
+        table::tokens(&serde_json::json!({ "id": 1, "name": "contractor", "expiresAt": 1_700_000_000.0 }));
+    assert!(shipping.ends_with("  expired 2023-11-14T22:13:20.000Z"), "{shipping}");
+}
+
 #[tokio::test]
 async fn an_export_writes_over_nothing_and_names_the_file_that_it_cannot_write() {
     let server = Server::start().await;
