@@ -27,7 +27,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[derive(Parser)]
 #[command(version, after_help = AFTER_HELP)]
 struct Arguments {
-    /// Settings that differ from the defaults, in TOML.
+    /// The server's settings that differ from the defaults, in TOML; for the commands that start one or act on its machine.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -35,6 +35,12 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
+To begin:
+  shipgate                                             # start a server; it prints the tokens to use
+  export SHIPGATE_API_TOKEN=...                        # the API token that it printed
+  shipgate token list                                  # each command's --help has examples
+  shipgate logs search --since 1h
+
 Settings may also come from the environment: SHIPGATE__GATEWAY__HTTP=127.0.0.1:8070 sets gateway.http.
 `shipgate check-config --defaults` prints every setting with its default and the reason for it.";
 

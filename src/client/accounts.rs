@@ -28,6 +28,7 @@ pub enum AccountAction {
         settings: Settings,
     },
     /// Change an account's settings; what is not named stays as it is
+    #[command(visible_alias = "set")]
     Update {
         /// The account's id or name
         account: String,

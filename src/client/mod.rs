@@ -9,6 +9,7 @@ mod api;
 mod api_tokens;
 mod audit;
 mod error;
+mod examples;
 mod gateways;
 mod logs;
 mod sharing;
@@ -37,7 +38,8 @@ use users::UserAction;
 /// The sub-commands that talk to a control plane.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Manage log shipping tokens
+    /// Manage log shipping tokens: what shippers send logs with
+    #[command(after_help = examples::TOKEN)]
     Token {
         #[command(subcommand)]
         action: TokenAction,
@@ -45,6 +47,7 @@ pub enum Command {
         connection: Connection,
     },
     /// Manage accounts (all but `show` without an account need the main account's API token)
+    #[command(after_help = examples::ACCOUNT)]
     Account {
         #[command(subcommand)]
         action: Box<AccountAction>,
@@ -52,6 +55,7 @@ pub enum Command {
         connection: Connection,
     },
     /// Manage API tokens: what this command line and other API clients sign in with
+    #[command(after_help = examples::API_TOKEN)]
     ApiToken {
         #[command(subcommand)]
         action: ApiTokenAction,
@@ -59,6 +63,7 @@ pub enum Command {
         connection: Connection,
     },
     /// Manage users: who signs in to the console
+    #[command(after_help = examples::USER)]
     User {
         #[command(subcommand)]
         action: UserAction,
@@ -66,6 +71,7 @@ pub enum Command {
         connection: Connection,
     },
     /// Manage shared tokens: read-only access to the account's logs, by a link
+    #[command(after_help = examples::SHARED_TOKEN)]
     SharedToken {
         #[command(subcommand)]
         action: SharedTokenAction,
@@ -73,6 +79,7 @@ pub enum Command {
         connection: Connection,
     },
     /// Manage filters: what limits shared tokens
+    #[command(after_help = examples::FILTER)]
     Filter {
         #[command(subcommand)]
         action: FilterAction,
@@ -80,6 +87,7 @@ pub enum Command {
         connection: Connection,
     },
     /// Show the gateways: what each enforces, and when it was last heard of (needs the main account's API token)
+    #[command(after_help = examples::GATEWAYS)]
     Gateways {
         #[command(flatten)]
         command: GatewaysCommand,
@@ -87,6 +95,7 @@ pub enum Command {
         connection: Connection,
     },
     /// Show who changed what, newest first
+    #[command(after_help = examples::AUDIT)]
     Audit {
         #[command(flatten)]
         command: AuditCommand,
@@ -117,7 +126,7 @@ pub struct Connection {
         default_value = "/etc/ssl/certs/ca-certificates.crt"
     )]
     ca_file: PathBuf,
-    /// The account's API token. Safer in the environment: other users of a machine can read command lines
+    /// The account's API token, which the server's first start printed. Safer in the environment: other users of a machine can read command lines
     #[arg(long, global = true, env = "SHIPGATE_API_TOKEN", hide_env_values = true)]
     api_token: Option<Secret>,
     /// Print the API's JSON instead of words and tables; errors too, on standard error

@@ -17,10 +17,11 @@ pub enum SharedTokenAction {
     /// List the account's shared tokens with their links
     List,
     /// Create a shared token: read-only access to the account's logs, limited by its filters
+    #[command(after_help = super::examples::SHARED_TOKEN)]
     Create {
         /// Its name: unique in the account, and shown to who opens its link
         name: String,
-        /// Share only logs that pass this filter, by its id or as field=value; may be repeated
+        /// Share only logs that pass this filter, by its id or as field=value; may be repeated. Without any, everything is shared
         #[arg(long = "filter", value_name = "FILTER")]
         filters: Vec<String>,
         /// Of several filters, whether a log must pass all of them or one
@@ -95,8 +96,9 @@ pub enum FilterAction {
     /// List the account's filters
     List,
     /// Create a filter: the logs whose field has exactly this value. It limits nothing until a shared token has it
+    #[command(after_help = super::examples::FILTER)]
     Create {
-        /// A field of logs, with dots for fields within fields
+        /// A field of logs, such as env; with dots for fields within fields, such as kubernetes.namespace
         field: String,
         /// Its value, letter by letter: there are no wildcards
         value: String,

@@ -454,6 +454,34 @@ fn every_argument_is_explained() {
     check(&Line::command());
 }
 
+/// The words of a command line, as a shell takes them apart, up to a comment or a pipe.
+fn words(line: &str) -> Vec<String> {
+    let quoted = |(number, part): (usize, &str)| match number % 2 {
+        0 => part.split_whitespace().map(str::to_owned).collect(),
+        _ => vec![part.to_owned()],
+    };
+    let words = line.split(['"', '\'']).enumerate().flat_map(quoted);
+    words.take_while(|word| !["#", "|"].contains(&word.as_str())).collect()
+}
+
+#[test]
+fn every_group_of_commands_has_examples_and_they_are_commands() {
+    use clap::CommandFactory;
+    let mut seen = 0;
+    for command in Line::command().get_subcommands() {
+        let help = command.get_after_help().unwrap_or_else(|| panic!("{}", command.get_name())).to_string();
+        for line in help.lines().filter_map(|line| line.strip_prefix("  shipgate ")) {
+            seen += 1;
+            let words = words(line);
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            if let Err(error) = parse(&words) {
+                panic!("{line}\n{error}");
+            }
+        }
+    }
+    assert!(seen >= 30, "{seen}");
+}
+
 #[tokio::test]
 async fn users_are_invited_changed_and_removed() {
     let server = Server::start().await;

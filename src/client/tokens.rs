@@ -35,6 +35,7 @@ pub enum TokenAction {
         token: Option<String>,
     },
     /// Create a token
+    #[command(after_help = super::examples::TOKEN)]
     Create {
         /// Its name: unique in the account
         name: String,

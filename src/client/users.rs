@@ -21,7 +21,7 @@ pub enum UserAction {
     Invite {
         /// Their e-mail address
         email: String,
-        /// What they may do
+        /// What they may do: admin, all there is; user, search and share links
         #[arg(long, value_name = "admin|user", default_value = "user", value_parser = ["admin", "user"])]
         role: String,
         /// A sub-account's id; the API token's own account when missing
