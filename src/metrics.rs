@@ -196,6 +196,12 @@ impl GatewayMetrics {
         this
     }
 
+    /// Lines acknowledged so far, of all accounts.
+    pub fn accepted_lines(&self) -> u64 {
+        let known: u64 = self.accounts.known.iter().map(|account| account.accepted_lines.get()).sum();
+        known + self.accounts.other.accepted_lines.get()
+    }
+
     /// The counters of `account`, or those of `other` once too many accounts have their own.
     pub fn account(&self, account: AccountId) -> AccountCounters {
         self.accounts.get(account)

@@ -25,6 +25,7 @@ use crate::domain::directory::Change;
 use crate::domain::token::TokenDigest;
 use crate::domain::usage::Usage;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// This contract's version. A gateway refuses any other.
 pub const VERSION: u32 = 2;
@@ -85,6 +86,14 @@ pub struct Report {
     /// Requests answered since the start.
     pub requests: u64,
     pub requests_per_second: f64,
+    /// Lines acknowledged since the start.
+    #[serde(default)]
+    pub lines: u64,
+    #[serde(default)]
+    pub lines_per_second: f64,
+    /// Requests refused since the start, by the refusal's code; without those that never were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refusals: BTreeMap<String, u64>,
     /// The last report: it serves nobody any more.
     #[serde(default)]
     pub stopping: bool,

@@ -180,17 +180,20 @@ pub(super) fn uses(tokens: &Value) -> String {
         "BY",
     ];
     table(&header, tokens, |token| {
-        let refusals = token["refusals"].as_object().into_iter().flatten();
-        let refused: u64 = refusals.filter_map(|(_, requests)| requests.as_u64()).sum();
         let ended = &token["usedAfterEnd"];
         let clients = if ended.is_object() { &ended["clients"] } else { &token["clients"] };
         let mut row = ["id", "name", "state"].map(|key| text(&token[key])).to_vec();
         row.push(instant(&token["lastUsedAt"]));
         row.extend(["requests", "lines", "bytes"].map(|key| text(&token[key])));
-        row.extend([refused.to_string(), text(&token["wouldRefuse"])]);
+        row.extend([refused(token).to_string(), text(&token["wouldRefuse"])]);
         row.extend([text(&ended["requests"]), client(&clients[0])]);
         row
     })
+}
+
+/// Requests refused for whatever reason.
+fn refused(counted: &Value) -> u64 {
+    counted["refusals"].as_object().into_iter().flatten().filter_map(|(_, requests)| requests.as_u64()).sum()
 }
 
 /// One token's use.
@@ -230,7 +233,18 @@ fn client(client: &Value) -> String {
 
 /// An array of gateways.
 pub(super) fn gateways(answer: &Value) -> String {
-    let header = ["ID", "ADDRESS", "VERSION", "STATE", "REVISION", "LAG", "LAST SEEN", "REQUESTS/S"];
+    let header = [
+        "ID",
+        "ADDRESS",
+        "VERSION",
+        "STATE",
+        "REVISION",
+        "LAG",
+        "LAST SEEN",
+        "REQUESTS/S",
+        "LINES/S",
+        "REFUSED",
+    ];
     table(&header, answer, |gateway| {
         let lag = match gateway["lagRevisions"].as_u64() {
             Some(0) => "-".to_owned(),
@@ -239,7 +253,9 @@ pub(super) fn gateways(answer: &Value) -> String {
         let mut row =
             ["id", "address", "version", "state", "revision"].map(|key| text(&gateway[key])).to_vec();
         row.extend([lag, instant(&gateway["lastSeenAt"])]);
-        row.push(format!("{:.1}", gateway["requestsPerSecond"].as_f64().unwrap_or_default()));
+        let rates = ["requestsPerSecond", "linesPerSecond"];
+        row.extend(rates.map(|key| format!("{:.1}", gateway[key].as_f64().unwrap_or_default())));
+        row.push(refused(gateway).to_string());
         row
     })
 }

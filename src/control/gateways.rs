@@ -13,6 +13,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use utoipa::{IntoParams, ToSchema};
 
@@ -216,6 +217,11 @@ pub(super) struct GatewayObject {
     /// Answered since it started.
     requests: u64,
     requests_per_second: f64,
+    /// Acknowledged since it started.
+    lines: u64,
+    lines_per_second: f64,
+    /// Requests refused since it started, by reason.
+    refusals: BTreeMap<String, u64>,
 }
 
 /// A gateway that reports every two seconds and has missed some is silent.
@@ -247,6 +253,9 @@ async fn shown(store: &Store, latest: u64, gateway: gateways::Gateway) -> Result
         started_at: seconds(gateway.started_ms),
         requests: gateway.requests,
         requests_per_second: gateway.requests_per_second,
+        lines: gateway.lines,
+        lines_per_second: gateway.lines_per_second,
+        refusals: gateway.refusals,
     })
 }
 

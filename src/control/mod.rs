@@ -152,6 +152,7 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(audit::trail))
         .routes(routes!(usage::of_token))
         .routes(routes!(usage::of_account))
+        .routes(routes!(usage::refused))
         .routes(routes!(gateways::list))
         .routes(routes!(gateways::forget))
         .routes(routes!(sessions::show, sessions::create, sessions::delete))

@@ -11,10 +11,13 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
 use crate::wire::{self, Counted, Report, ReportAnswer, USES_MAX};
 use axum::Json;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Longest text in a report, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
+/// How many reasons of refusals one report tells apart: more than any gateway knows.
+const REASONS_MAX: usize = 64;
 /// How often what gateways said is written down.
 const SAVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the ledger is trimmed.
@@ -115,8 +118,18 @@ fn parse(report: Report) -> Result<Reported, ApiError> {
         left_ms: report.stopping.then_some(0),
         requests: report.requests,
         requests_per_second: report.requests_per_second.clamp(0.0, 1e12),
+        lines: report.lines,
+        lines_per_second: report.lines_per_second.clamp(0.0, 1e12),
+        refusals: reasons(report.refusals)?,
         ..Reported::default()
     })
+}
+
+fn reasons(refusals: BTreeMap<String, u64>) -> Result<BTreeMap<String, u64>, ApiError> {
+    if refusals.len() > REASONS_MAX || refusals.values().any(|count| *count > COUNT_MAX) {
+        return Err(ApiError::Malformed("too many reasons of refusals, or too many refusals".to_owned()));
+    }
+    refusals.into_iter().map(|(reason, count)| Ok((text(reason)?, count))).collect()
 }
 
 fn text(text: String) -> Result<String, ApiError> {

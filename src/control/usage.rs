@@ -1,6 +1,6 @@
 //! The calls that show the ledger: who uses which token, and who still ships with one that is no more.
 
-use super::access::Admin;
+use super::access::{Admin, MainAdmin};
 use super::error::{ApiError, Area, ErrorBody};
 use super::input::{Asked, PathId};
 use super::terms::seconds;
@@ -33,6 +33,8 @@ pub(super) struct UsageObject {
     last_used_at: Option<f64>,
     #[serde(flatten)]
     counts: Counts,
+    /// Lines accepted on the day it is, in UTC.
+    lines_today: u64,
     /// Who used it while it was enabled: those seen last.
     clients: Vec<ClientObject>,
     /// What came with it after it was disabled or deleted; `null` when nothing did.
@@ -114,6 +116,16 @@ pub(super) struct Most {
     limit: Option<u32>,
 }
 
+impl Most {
+    fn limit(&self) -> Result<u32, ApiError> {
+        let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            return Err(ApiError::Malformed(format!("limit is between 1 and {LIMIT_MAX}")));
+        }
+        Ok(limit)
+    }
+}
+
 /// Show who uses a token, also after its end; it may be deleted.
 #[utoipa::path(
     operation_id = "showLogShippingTokenUsage",
@@ -147,13 +159,53 @@ pub(super) async fn of_account(
     admin: Admin,
     Asked(most): Asked<Most>,
 ) -> Result<Json<AccountUsage>, ApiError> {
-    let limit = most.limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(ApiError::Malformed(format!("limit is between 1 and {LIMIT_MAX}")));
-    }
-    let found = admin.store.account_usage(admin.account, limit).await;
+    let found = admin.store.account_usage(admin.account, most.limit()?).await;
     let found = found.map_err(ApiError::of(Area::LogShippingTokens))?;
     Ok(Json(AccountUsage { tokens: found.into_iter().map(UsageObject::from).collect() }))
+}
+
+/// A token that is used after its end.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RefusedToken {
+    #[schema(value_type = i32)]
+    account_id: u32,
+    #[serde(flatten)]
+    usage: UsageObject,
+}
+
+/// Who ships with tokens that do not open anything.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Refused {
+    /// Tokens of the account and its sub-accounts, used after they were disabled, expired or deleted; those tried last first.
+    tokens: Vec<RefusedToken>,
+    /// Who came with tokens that are and were nobody's; those seen last first. The tokens themselves are kept nowhere.
+    unknown: Vec<ClientObject>,
+}
+
+/// Show who ships with tokens that are refused: over, or unknown.
+#[utoipa::path(
+    operation_id = "showRefusedTokens",
+    get, path = "/v1/log-shipping/refused-tokens", tag = "log shipping tokens", security(("apiToken" = [])),
+    params(Most),
+    responses(
+        (status = 200, description = "At most `limit` of either kind", body = Refused),
+        (status = 400, description = "The limit is out of bounds, or a parameter is unknown", body = ErrorBody),
+        (status = 403, description = "Not a main account's API token", body = ErrorBody),
+    )
+)]
+pub(super) async fn refused(
+    MainAdmin(admin): MainAdmin,
+    Asked(most): Asked<Most>,
+) -> Result<Json<Refused>, ApiError> {
+    let (limit, fault) = (most.limit()?, ApiError::of(Area::LogShippingTokens));
+    let tokens = admin.store.refused_tokens(admin.account, limit).await.map_err(&fault)?;
+    let unknown = admin.store.unknown_clients(limit).await.map_err(&fault)?;
+    let token = |usage: TokenUsage| RefusedToken { account_id: usage.account.0, usage: usage.into() };
+    Ok(Json(Refused {
+        tokens: tokens.into_iter().map(token).collect(),
+        unknown: unknown.into_iter().map(ClientObject::from).collect(),
+    }))
 }
 
 fn minute(minute: u32) -> f64 {
@@ -182,6 +234,7 @@ impl From<TokenUsage> for UsageObject {
             first_used_at: usage.first_used_minute.map(minute),
             last_used_at: usage.last_used_minute.map(minute),
             counts: Counts::new(usage.sums, usage.refusals),
+            lines_today: usage.lines_today,
             clients: usage.clients.into_iter().map(ClientObject::from).collect(),
             used_after_end,
         }

@@ -5,6 +5,7 @@
 //! a digest gets in only when it comes a second time, and then in place of one that came least: a flood of random ones does
 //! not push out the shipper that was forgotten. The control plane says which of the digests it knows; those stay.
 
+use super::doors;
 use super::refusal::Refusal;
 use crate::domain::account::TokenId;
 use crate::domain::token::TokenDigest;
@@ -16,7 +17,7 @@ use crate::journal::Receipt;
 use crate::metrics::Metrics;
 use crate::sync::report::Ledger;
 use hyper::http::{header, request};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -161,6 +162,17 @@ impl Ledger for Uses {
             lock(shard).take(&mut usage.strangers);
         }
         usage
+    }
+
+    fn refusals(&self) -> BTreeMap<String, u64> {
+        let mut refusals = BTreeMap::new();
+        for (door, code) in doors::outcomes().filter(|(_, code)| Refusal::CODES.contains(code)) {
+            let requests = self.metrics.gateway.requests.with_label_values(&[door, code]).get();
+            if requests > 0 {
+                *refusals.entry(code.to_owned()).or_default() += requests;
+            }
+        }
+        refusals
     }
 
     fn keep(&self, known: &[TokenDigest]) {

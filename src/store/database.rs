@@ -116,6 +116,8 @@ impl Kind {
             self.migration(40, "shared tokens", include_str!("migrations/0040_shared_tokens.sql")),
             self.migration(50, "users", include_str!("migrations/0050_users.sql")),
             self.migration(51, "saved views", include_str!("migrations/0051_saved_views.sql")),
+            self.migration(60, "gateways' work", include_str!("migrations/0060_gateway_work.sql")),
+            self.migration(61, "unknown clients", include_str!("migrations/0061_unknown_clients.sql")),
         ])
     }
 

@@ -8,16 +8,16 @@
 //! until it reports again, says that it stops, is forgotten by an admin, or has been silent for a day.
 
 mod known;
+mod rows;
 
 use super::write::Write;
-use super::{By, Inner, Store, StoreError, number, number_or_none};
+use super::{By, Inner, Store, StoreError, number};
 use crate::clock::monotonic;
 use crate::domain::account::AccountId;
 use known::{Known, make_room};
 use serde::{Deserialize, Serialize};
-use sqlx::any::AnyRow;
-use sqlx::{AnyPool, AssertSqlSafe, Row};
-use std::collections::HashMap;
+use sqlx::AnyPool;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,6 +63,14 @@ pub struct Gateway {
     /// Answered since it started.
     pub requests: u64,
     pub requests_per_second: f64,
+    /// Acknowledged since it started.
+    #[serde(default)]
+    pub lines: u64,
+    #[serde(default)]
+    pub lines_per_second: f64,
+    /// Requests refused since it started, by reason.
+    #[serde(default)]
+    pub refusals: BTreeMap<String, u64>,
 }
 
 impl Gateway {
@@ -116,7 +124,7 @@ impl Enforcement {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum News {
-    Reported(Gateway),
+    Reported(Box<Gateway>),
     Forgotten(String),
 }
 
@@ -129,17 +137,11 @@ pub(super) struct Gateways {
 
 impl Gateways {
     pub(super) async fn load(readers: &AnyPool) -> Result<Self, sqlx::Error> {
-        let rows = sqlx::query(
-            "SELECT id, instance, number, address, software, store, revision, started_ms, first_seen_ms, seen_ms, \
-             left_ms, requests, requests_per_1000_s FROM gateways",
-        )
-        .fetch_all(readers)
-        .await?;
         let this = Self { known: Mutex::default(), reports: watch::Sender::new(0) };
-        // A row that cannot be read is a gateway that reports again.
-        rows.iter()
-            .filter_map(|row| gateway_of(row).ok())
-            .for_each(|gateway| drop(this.hear(gateway, false)));
+        for gateway in rows::load(readers).await? {
+            // There was room for it when it was written down.
+            let _ = this.hear(gateway, false);
+        }
         Ok(this)
     }
 
@@ -158,7 +160,7 @@ impl Gateways {
     pub(super) fn overhear(&self, news: &str) {
         match serde_json::from_str(news) {
             // There is no room for it here, as there is none there.
-            Ok(News::Reported(gateway)) => drop(self.hear(gateway, false)),
+            Ok(News::Reported(gateway)) => drop(self.hear(*gateway, false)),
             Ok(News::Forgotten(id)) => self.forget(&id),
             Err(error) => tracing::warn!("another replica's news of a gateway cannot be read: {error}"),
         }
@@ -264,7 +266,7 @@ impl Store {
 
     /// Takes a gateway's words, tells the other replicas, and writes down that it came or left.
     async fn spread(&self, gateway: Gateway) -> Result<(), ReportError> {
-        let news = News::Reported(gateway.clone());
+        let news = News::Reported(Box::new(gateway.clone()));
         let came_or_left = self.0.gateways.hear(gateway, true)?;
         self.0.tell(&news).await.map_err(StoreError::from)?;
         if came_or_left { Ok(self.save_gateways().await?) } else { Ok(()) }
@@ -370,7 +372,7 @@ impl Store {
                 .await?;
         }
         for gateways in unsaved.chunks(ROWS_AT_ONCE) {
-            if let Err(fault) = save(&self.0.writer, gateways).await {
+            if let Err(fault) = rows::save(&self.0.writer, gateways).await {
                 let mut known = self.0.gateways.known();
                 for gateway in &unsaved {
                     known.entry(gateway.id.clone()).and_modify(|known| known.unsaved = true);
@@ -394,50 +396,6 @@ impl Inner {
     }
 }
 
-async fn save(writer: &AnyPool, gateways: &[Gateway]) -> Result<(), sqlx::Error> {
-    const COLUMNS: [&str; 13] = [
-        "id",
-        "instance",
-        "number",
-        "address",
-        "software",
-        "store",
-        "revision",
-        "started_ms",
-        "first_seen_ms",
-        "seen_ms",
-        "left_ms",
-        "requests",
-        "requests_per_1000_s",
-    ];
-    let updates: Vec<_> = COLUMNS[1..].iter().map(|column| format!("{column} = excluded.{column}")).collect();
-    let sql = format!(
-        "INSERT INTO gateways ({}) VALUES {} ON CONFLICT (id) DO UPDATE SET {}",
-        COLUMNS.join(", "),
-        placeholders(gateways.len(), COLUMNS.len()),
-        updates.join(", ")
-    );
-    // Made of constants only; what gateways sent is bound.
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for gateway in gateways {
-        query = query
-            .bind(&gateway.id)
-            .bind(&gateway.instance)
-            .bind(signed(gateway.number))
-            .bind(&gateway.address)
-            .bind(&gateway.software)
-            .bind(&gateway.store)
-            .bind(signed(gateway.revision))
-            .bind(signed(gateway.started_ms))
-            .bind(signed(gateway.first_seen_ms))
-            .bind(signed(gateway.seen_ms))
-            .bind(gateway.left_ms.map(signed))
-            .bind(signed(gateway.requests))
-            .bind((gateway.requests_per_second * 1_000.0) as i64);
-    }
-    query.execute(writer).await.map(drop)
-}
-
 /// `($1, $2), ($3, $4), …`: what a statement that writes many rows binds.
 pub(super) fn placeholders(rows: usize, columns: usize) -> String {
     let mut text = String::new();
@@ -455,22 +413,4 @@ pub(super) fn placeholders(rows: usize, columns: usize) -> String {
 /// As the database holds it.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn gateway_of(row: &AnyRow) -> Result<Gateway, StoreError> {
-    Ok(Gateway {
-        id: row.try_get("id")?,
-        instance: row.try_get("instance")?,
-        number: number(row, "number")?,
-        address: row.try_get("address")?,
-        software: row.try_get("software")?,
-        store: row.try_get("store")?,
-        revision: number(row, "revision")?,
-        started_ms: number(row, "started_ms")?,
-        first_seen_ms: number(row, "first_seen_ms")?,
-        seen_ms: number(row, "seen_ms")?,
-        left_ms: number_or_none(row, "left_ms")?,
-        requests: number(row, "requests")?,
-        requests_per_second: row.try_get::<i64, _>("requests_per_1000_s")? as f64 / 1_000.0,
-    })
 }

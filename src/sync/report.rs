@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::http::header;
 use hyper::{Request, StatusCode};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -58,10 +58,12 @@ pub fn gateway_id(configured: &str, file: &Path) -> io::Result<String> {
     }
 }
 
-/// What the gateway counts of the use of tokens.
+/// What the gateway counts of its requests, above all of the use of tokens.
 pub trait Ledger: Send + Sync + 'static {
     /// Everything since the last time.
     fn take(&self) -> Usage;
+    /// Requests refused since the start, by the refusal's code.
+    fn refusals(&self) -> BTreeMap<String, u64>;
     /// Of tokens that the directory does not hold, some that once were: they are not to be lost among others.
     fn keep(&self, known: &[TokenDigest]);
 }
@@ -91,7 +93,7 @@ pub fn start(
         instance: uuid::Uuid::new_v4().to_string(),
         started_ms: clock.unix_ms(),
         numbers: AtomicU64::new(1),
-        pace: Mutex::new(Pace::new(0)),
+        pace: Mutex::new(Pace::new()),
         settled: Mutex::default(),
         address,
         current,
@@ -126,7 +128,7 @@ impl Reporter {
         })
         .await;
         outbox.drop_all(&self.metrics);
-        let farewell = Report { stopping: true, ..self.report(0.0) };
+        let farewell = Report { stopping: true, ..self.report([0.0; 2]) };
         let told = timeout(FAREWELL_TIMEOUT, self.post.send(&farewell)).await;
         if !matches!(told, Ok(Ok(_))) {
             tracing::debug!("the control plane was not told that this gateway stops");
@@ -228,14 +230,20 @@ impl Reporter {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pace(&self) -> f64 {
-        let requests = self.metrics.gateway.request_seconds.get_sample_count();
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner).look(requests)
+    /// Requests and lines a second.
+    fn pace(&self) -> [f64; 2] {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).look(self.done())
+    }
+
+    /// Requests answered and lines acknowledged since the start.
+    fn done(&self) -> [u64; 2] {
+        [self.metrics.gateway.request_seconds.get_sample_count(), self.metrics.gateway.accepted_lines()]
     }
 
     /// How it stands now.
-    fn report(&self, requests_per_second: f64) -> Report {
+    fn report(&self, [requests_per_second, lines_per_second]: [f64; 2]) -> Report {
         let (store, revision) = self.settled().clone();
+        let [requests, lines] = self.done();
         Report {
             version: wire::VERSION,
             gateway: self.gateway.clone(),
@@ -246,8 +254,11 @@ impl Reporter {
             store,
             revision,
             started_ms: self.started_ms,
-            requests: self.metrics.gateway.request_seconds.get_sample_count(),
+            requests,
             requests_per_second,
+            lines,
+            lines_per_second,
+            refusals: self.ledger.refusals(),
             stopping: false,
             usage: None,
         }
@@ -301,23 +312,24 @@ impl Outbox {
     }
 }
 
-/// Requests a second, over intervals that are long enough to tell.
+/// Requests and lines a second, over intervals that are long enough to tell.
 struct Pace {
     since: Instant,
-    requests: u64,
-    per_second: f64,
+    done: [u64; 2],
+    per_second: [f64; 2],
 }
 
 impl Pace {
-    fn new(requests: u64) -> Self {
-        Self { since: clock::monotonic(), requests, per_second: 0.0 }
+    fn new() -> Self {
+        Self { since: clock::monotonic(), done: [0; 2], per_second: [0.0; 2] }
     }
 
-    fn look(&mut self, requests: u64) -> f64 {
+    fn look(&mut self, done: [u64; 2]) -> [f64; 2] {
         let elapsed = self.since.elapsed();
         if elapsed >= INTERVAL.mul_f64(0.9) {
-            self.per_second = requests.saturating_sub(self.requests) as f64 / elapsed.as_secs_f64();
-            (self.since, self.requests) = (clock::monotonic(), requests);
+            let more = |at: usize| done[at].saturating_sub(self.done[at]) as f64 / elapsed.as_secs_f64();
+            self.per_second = [more(0), more(1)];
+            (self.since, self.done) = (clock::monotonic(), done);
         }
         self.per_second
     }

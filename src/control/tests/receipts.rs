@@ -19,6 +19,9 @@ fn report(running: &Running, gateway: &str, number: u64, revision: u64) -> Repor
         started_ms: 1_700_000_000_000,
         requests: 10,
         requests_per_second: 2.5,
+        lines: 40,
+        lines_per_second: 12.5,
+        refusals: [("over_rate".to_owned(), 3)].into(),
         stopping: false,
         usage: None,
     }
@@ -201,6 +204,9 @@ async fn the_list_shows_what_each_gateway_enforces_and_lacks() {
         ("lagRevisions", json!(2)),
         ("requests", json!(10)),
         ("requestsPerSecond", json!(2.5)),
+        ("lines", json!(40)),
+        ("linesPerSecond", json!(12.5)),
+        ("refusals", json!({ "over_rate": 3 })),
         ("startedAt", json!(1_700_000_000.0)),
     ] {
         assert_eq!(gateway[key], expect, "{key}");

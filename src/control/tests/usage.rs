@@ -22,6 +22,9 @@ fn report(running: &Running, number: u64, usage: Usage) -> Report {
         started_ms: 0,
         requests: 0,
         requests_per_second: 0.0,
+        lines: 40,
+        lines_per_second: 12.5,
+        refusals: [("over_rate".to_owned(), 3)].into(),
         stopping: false,
         usage: Some(counted),
     }
@@ -85,6 +88,7 @@ async fn the_ledger_tells_who_ships_and_who_still_tries() {
         ("state", json!("enabled")),
         ("requests", json!(2)),
         ("lines", json!(5)),
+        ("linesToday", json!(5)),
         ("bytes", json!(500)),
         ("refusedLines", json!(1)),
         ("refusals", json!({ "over_rate": 4 })),
@@ -96,10 +100,20 @@ async fn the_ledger_tells_who_ships_and_who_still_tries() {
     ] {
         assert_eq!(used[key], expect, "{key}");
     }
+    let refused = admin.get("/v1/log-shipping/refused-tokens").await.json;
+    assert_eq!(refused["tokens"].as_array().unwrap().len(), 1, "{refused}");
+    let expect = (&json!(running.first.account.0), &of_gone.json["id"], &of_gone.json["usedAfterEnd"]);
+    let token = &refused["tokens"][0];
+    assert_eq!((&token["accountId"], &token["id"], &token["usedAfterEnd"]), expect);
+    assert_eq!(refused["unknown"], of_gone.json["usedAfterEnd"]["clients"], "of the random one");
+    assert!(!refused.to_string().contains(&TokenDigest::of("random").to_hex()));
     assert!(!all.to_string().contains(running.first.shipping_token.expose()));
     assert_eq!(admin.get("/v1/log-shipping/usage?limit=1").await.json["tokens"].as_array().unwrap().len(), 1);
     for query in ["limit=0", "limit=1001", "unknown=1"] {
-        assert_eq!(admin.get(&format!("/v1/log-shipping/usage?{query}")).await.status, 400, "{query}");
+        for call in ["usage", "refused-tokens"] {
+            let answer = admin.get(&format!("/v1/log-shipping/{call}?{query}")).await;
+            assert_eq!(answer.status, 400, "{call} {query}");
+        }
     }
 }
 
@@ -111,10 +125,12 @@ async fn an_admin_sees_the_use_of_its_own_accounts_tokens_only() {
     let minute = minute_of(Clock::system().unix_ms());
     let tokens = vec![token_use(1_000_000, minute), token_use(1_000_001, minute)];
     assert_eq!(send(&running, &report(&running, 1, Usage { tokens, strangers: vec![] })).await.status, 200);
+    assert_eq!(sub.get("/v1/log-shipping/refused-tokens").await.status, 403);
     for (api, own, other) in [(&running.admin(), 1_000_000, 1_000_001), (&sub, 1_000_001, 1_000_000)] {
         let seen = api.get("/v1/log-shipping/usage").await.json;
         assert_eq!(seen["tokens"].as_array().unwrap().len(), 1);
         assert_eq!((&seen["tokens"][0]["id"], &seen["tokens"][0]["lines"]), (&json!(own), &json!(5)));
+        assert_eq!(seen["tokens"][0]["linesToday"], 5);
         assert_eq!(api.get(&format!("{TOKENS}/{own}/usage")).await.status, 200);
         assert_eq!(api.get(&format!("{TOKENS}/{other}/usage")).await.code(), "LogShippingTokens/NOT_FOUND");
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::account::AccountId;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -177,4 +178,18 @@ proptest! {
         }
         prop_assert_eq!(got, expect);
     }
+}
+
+#[test]
+fn refusals_are_told_by_reason_and_what_was_accepted_is_none() {
+    let uses = uses();
+    let (door, _) = doors::outcomes().next().unwrap();
+    for (code, requests) in [("accepted", 5), ("token_not_valid", 3), ("over_rate", 1)] {
+        uses.metrics.gateway.requests.with_label_values(&[door, code]).inc_by(requests);
+    }
+    assert_eq!(uses.refusals(), [("over_rate".to_owned(), 1), ("token_not_valid".to_owned(), 3)].into());
+    for (account, lines) in [(1, 3), (2, 4), (1, 5)] {
+        uses.metrics.gateway.account(AccountId(account)).accepted_lines.inc_by(lines);
+    }
+    assert_eq!(uses.metrics.gateway.accepted_lines(), 12);
 }

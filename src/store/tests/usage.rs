@@ -180,3 +180,35 @@ async fn sums_are_what_was_sent_whoever_sends_again() {
     assert_eq!(found.iter().map(|usage| usage.sums.requests).collect::<Vec<_>>(), [48, 48, 48]);
     assert_eq!(found.iter().map(|usage| usage.sums.lines).sum::<u64>(), sent.load(Ordering::Relaxed));
 }
+
+#[tokio::test]
+async fn of_tokens_that_never_were_only_who_came_with_them_is_kept() {
+    let f = Fixture::new(Plan::Pro).await;
+    let deleted = f.create(1, true).await.unwrap();
+    f.delete(deleted).await.unwrap();
+    let random = |n: usize| TokenDigest::of(&format!("random {n}"));
+    let usage = of_strangers([random(1), random(2), secret(1).digest()]);
+    f.store.add_usage("i", 1, &usage).await.unwrap();
+    let unknown = f.store.unknown_clients(10).await.unwrap();
+    assert_eq!(unknown, [ClientUse { requests: 2, ..client(2) }]);
+    let refused = f.store.refused_tokens(f.account, 10).await.unwrap();
+    assert_eq!(
+        refused.iter().map(|usage| (usage.account, usage.id)).collect::<Vec<_>>(),
+        [(f.account, deleted)]
+    );
+    // Whoever comes with many of them under many names pushes out the oldest only.
+    let flood = (0..400).map(|n| StrangerUse {
+        digest: random(n),
+        requests: 1,
+        last_minute: MINUTE + 10,
+        clients: vec![ClientUse { agent: n.to_string(), last_minute: MINUTE + 10, ..client(3) }],
+    });
+    let flood = Usage { tokens: vec![], strangers: flood.collect() };
+    f.store.add_usage("i", 2, &flood).await.unwrap();
+    let unknown = f.store.unknown_clients(1_000).await.unwrap();
+    assert_eq!(unknown.len(), 200);
+    assert!(unknown.iter().all(|client| client.last_minute == MINUTE + 10));
+    f.clock.advance(std::time::Duration::from_secs(91 * 24 * 3_600));
+    f.store.trim_usage().await.unwrap();
+    assert_eq!(f.store.unknown_clients(10).await.unwrap(), []);
+}
