@@ -188,15 +188,13 @@ impl Change {
     }
 }
 
-/// A shared token with its link, and a word about one that shares everything.
+/// A shared token with its link, and what the server warns of.
 fn shown(api: &Api, token: Value, filters: &[Value]) -> Shown {
     Shown::new(token, |token| {
         let table = table::shared_tokens(token, filters, api.url());
-        match (&token["filters"], &token["suspended"]) {
-            (Value::Null, Value::Bool(false)) => {
-                format!("{table}\nIt has no filters: whoever has the link reads all of the account's logs.")
-            }
-            _ => table,
+        match token["warning"].as_str() {
+            Some(warning) => format!("{table}\nwarning: {warning}"),
+            None => table,
         }
     })
 }

@@ -359,7 +359,13 @@ async fn logs_are_shared_from_the_command_line() {
     let list = server.run(&["shared-token", "list"]).await.unwrap();
     assert!(list.contains("nothing (suspended)"), "{list}");
     let set = server.run(&["shared-token", "set", "friend", "--no-filters"]).await.unwrap();
-    assert!(set.contains("everything") && set.ends_with("reads all of the account's logs."), "{set}");
+    assert!(
+        set.contains("everything")
+            && set.ends_with(
+                "\nwarning: It has no filters: whoever has its link reads all of the account's logs"
+            ),
+        "{set}"
+    );
     let (code, text) = told(server.run(&["shared-token", "set", "friend", "--filter", "env=test"]).await);
     assert!(code == 1 && text.contains("`shipgate filter list`"), "{text}");
     let (code, text) = told(server.run(&["shared-token", "set", "friend"]).await);

@@ -49,11 +49,18 @@ pub(super) struct SharedTokenObject {
     suspended: bool,
     /// Whether who opens the link is given a query bar. It limits nothing: filters do.
     query_bar: bool,
+    /// A sentence for people, of a token that has no filters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
 }
+
+/// Of a token without filters.
+const SHARES_EVERYTHING: &str = "It has no filters: whoever has its link reads all of the account's logs";
 
 impl From<Share> for SharedTokenObject {
     fn from(share: Share) -> Self {
         let suspended = share.is_suspended();
+        let warning = share.filters.is_none().then_some(SHARES_EVERYTHING);
         let filters = share.filters.filter(|filters| !filters.is_empty());
         Self {
             id: share.id.0,
@@ -66,6 +73,7 @@ impl From<Share> for SharedTokenObject {
             views: share.views,
             suspended,
             query_bar: share.query_bar,
+            warning,
         }
     }
 }
@@ -148,6 +156,9 @@ pub(super) struct SharedTokenUpdate {
     #[serde(default, rename = "suspended")]
     #[schema(ignore)]
     _suspended: IgnoredAny,
+    #[serde(default, rename = "warning")]
+    #[schema(ignore)]
+    _warning: IgnoredAny,
 }
 
 /// What the holder of a shared token may know of it.
@@ -184,7 +195,7 @@ pub(super) async fn list(member: Member) -> Result<Json<Vec<SharedTokenObject>>,
     Ok(Json(shares.into_iter().map(Into::into).collect()))
 }
 
-/// Create a shared token. Without filters it shares everything.
+/// Create a shared token. Without filters it shares everything, and the answer has a `warning`.
 #[utoipa::path(
     operation_id = "createSharedToken",
     post, path = "/v1/shared-tokens", tag = "shared tokens", security(("apiToken" = [])),

@@ -53,6 +53,7 @@ async fn a_shared_token_lives_as_the_contract_says() {
     }
     let updated = admin.put(&path, r#"{"filters":[],"filtersOperator":"OR"}"#).await;
     (object["filters"], object["filtersOperator"]) = (json!(null), json!("OR"));
+    object["warning"] = json!("It has no filters: whoever has its link reads all of the account's logs");
     assert_eq!((updated.status, &updated.json), (200, &object));
     let back = admin.put(&path, object.to_string()).await;
     assert_eq!((back.status, &back.json), (200, &object), "as it was read");
@@ -70,6 +71,23 @@ async fn a_shared_token_lives_as_the_contract_says() {
     let deleted = admin.delete(&format!("{FILTERS}/1000000")).await;
     assert_eq!((deleted.status, &deleted.json), (200, &filter.json));
     assert_eq!(admin.get(FILTERS).await.json, json!([]));
+}
+
+#[tokio::test]
+async fn a_token_that_shares_everything_is_warned_of() {
+    let running = Running::start(Plan::Pro).await;
+    let admin = running.admin();
+    let filter = admin.filter("env", "test").await;
+    let made = admin.post(SHARED, json!({ "tokenName": "open" }).to_string()).await.json;
+    assert!(made["warning"].as_str().unwrap().contains("all of the account's logs"), "{made}");
+    let (path, _) = admin.shared(json!({ "tokenName": "narrow", "filters": [filter] })).await;
+    assert!(admin.get(&path).await.json.get("warning").is_none());
+    admin.delete(&format!("{FILTERS}/{filter}")).await;
+    let suspended = admin.get(&path).await.json;
+    assert!(
+        suspended.get("warning").is_none() && suspended["suspended"] == true,
+        "it shares nothing: {suspended}"
+    );
 }
 
 #[tokio::test]
