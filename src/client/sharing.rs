@@ -154,14 +154,11 @@ pub(super) async fn run_filter(api: &Api, action: FilterAction) -> Result<Shown,
         }
         FilterAction::Delete { filter } => {
             let id = id_of(&all(api, FILTERS).await?, &filter)?;
-            let before = all(api, SHARED_TOKENS).await?;
             let deleted = api.delete(&format!("{FILTERS}/{id}")).await?;
             Ok(Shown::new(deleted, |filter| {
                 let name = format!("deleted: {id} {}", filter_name(filter));
-                std::iter::once(name)
-                    .chain(before.iter().filter_map(|token| loss(token, id)))
-                    .collect::<Vec<_>>()
-                    .join("\n")
+                let losers = filter["sharedTokens"].as_array().into_iter().flatten();
+                std::iter::once(name).chain(losers.map(loss)).collect::<Vec<_>>().join("\n")
             }))
         }
     }
@@ -200,17 +197,13 @@ fn shown(api: &Api, token: Value, filters: &[Value]) -> Shown {
 }
 
 /// What a shared token lost with a filter.
-fn loss(token: &Value, filter: u64) -> Option<String> {
-    let filters = token["filters"].as_array()?;
-    if !filters.contains(&json!(filter)) {
-        return None;
-    }
-    let lost = match (filters.len(), token["filtersOperator"] == "OR") {
-        (1, _) => "lost its last filter: it shares nothing until its filters are set again",
-        (_, true) => "lost it, and shares less",
-        (_, false) => "lost it, and shares more: what its other filters let through",
+fn loss(token: &Value) -> String {
+    let lost = match token["shows"].as_str() {
+        Some("nothing") => "lost its last filter: it shares nothing until its filters are set again",
+        Some("less") => "lost it, and shares less",
+        _ => "lost it, and shares more: what its other filters let through",
     };
-    Some(format!("{} {} {lost}", token["id"], token["name"]))
+    format!("{} {} {lost}", token["id"], token["name"])
 }
 
 fn ids(known: &[Value], asked: &[String]) -> Result<Value, ClientError> {

@@ -3,6 +3,7 @@
 //! A filter is made and deleted, never changed: a change would show every link that has it something else.
 
 use super::rules::{FILTERS_MAX, Refusal, check_filter};
+use super::shared_tokens::Share;
 use super::write::{Counter, Write};
 use super::{By, Store, StoreError, number};
 use crate::domain::account::AccountId;
@@ -18,6 +19,14 @@ pub struct StoredFilter {
     pub filter: Filter,
     /// May be empty.
     pub description: String,
+}
+
+/// A filter that is no more.
+#[derive(Debug)]
+pub struct DeletedFilter {
+    pub filter: StoredFilter,
+    /// The shared tokens that had it, as they were.
+    pub taken_from: Vec<Share>,
 }
 
 impl Store {
@@ -79,13 +88,13 @@ impl Store {
     }
 
     /// Deletes a filter, at once on every link that has it, and returns what it was. A shared token that loses its last
-    /// one shows nothing until its filters are saved again.
+    /// one shows nothing until its filters are saved again; one that needs all of its filters shows what the others let through.
     pub async fn delete_filter(
         &self,
         account: AccountId,
         id: FilterId,
         by: &By,
-    ) -> Result<StoredFilter, StoreError> {
+    ) -> Result<DeletedFilter, StoreError> {
         let mut write = Write::begin(&self.0, by).await?;
         let row =
             sqlx::query("SELECT id, field, value, description FROM filters WHERE account = $1 AND id = $2")
@@ -94,7 +103,7 @@ impl Store {
                 .fetch_optional(&mut *write.tx)
                 .await?;
         let filter = stored(&row.ok_or(StoreError::NotFound)?)?;
-        write.take_from_shared_tokens(&self.0, account, id).await?;
+        let taken_from = write.take_from_shared_tokens(&self.0, account, id).await?;
         sqlx::query("DELETE FROM filters WHERE id = $1")
             .bind(i64::from(id.0))
             .execute(&mut *write.tx)
@@ -102,7 +111,7 @@ impl Store {
         write.audit(account, "filter.delete", subject(id), Some(audited(&filter)), None).await?;
         write.change_sharing();
         write.commit().await?;
-        Ok(filter)
+        Ok(DeletedFilter { filter, taken_from })
     }
 }
 

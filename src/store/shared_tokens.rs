@@ -243,13 +243,14 @@ impl Store {
 }
 
 impl Write<'_> {
-    /// Takes a filter from every shared token that has it.
+    /// Takes a filter from every shared token that has it, and returns those as they were.
     pub(super) async fn take_from_shared_tokens(
         &mut self,
         inner: &Inner,
         account: AccountId,
         filter: FilterId,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Share>, StoreError> {
+        let mut taken_from = vec![];
         for before in shares(inner, &mut self.tx, account, None).await? {
             let Some(filters) = before.filters.as_ref().filter(|filters| filters.contains(&filter)) else {
                 continue;
@@ -258,12 +259,13 @@ impl Write<'_> {
             let after = Share { filters: Some(left), ..before.clone() };
             let (was, is) = (Some(audited(&before)), Some(audited(&after)));
             self.audit(account, "shared-token.update", subject(after.id), was, is).await?;
+            taken_from.push(before);
         }
         sqlx::query("DELETE FROM shared_token_filters WHERE filter = $1")
             .bind(i64::from(filter.0))
             .execute(&mut *self.tx)
             .await?;
-        Ok(())
+        Ok(taken_from)
     }
 }
 

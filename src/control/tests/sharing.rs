@@ -69,7 +69,9 @@ async fn a_shared_token_lives_as_the_contract_says() {
     assert_eq!(admin.delete(&path).await.status, 400);
     let filter = admin.get(&format!("{FILTERS}/1000000")).await;
     let deleted = admin.delete(&format!("{FILTERS}/1000000")).await;
-    assert_eq!((deleted.status, &deleted.json), (200, &filter.json));
+    let mut object = filter.json;
+    object["sharedTokens"] = json!([]);
+    assert_eq!((deleted.status, &deleted.json), (200, &object));
     assert_eq!(admin.get(FILTERS).await.json, json!([]));
 }
 
@@ -88,6 +90,29 @@ async fn a_token_that_shares_everything_is_warned_of() {
         suspended.get("warning").is_none() && suspended["suspended"] == true,
         "it shares nothing: {suspended}"
     );
+}
+
+#[tokio::test]
+async fn the_deletion_of_a_filter_names_the_shared_tokens_that_show_something_else() {
+    let running = Running::start(Plan::Pro).await;
+    let admin = running.admin();
+    let (env, team) = (admin.filter("env", "test").await, admin.filter("team", "a").await);
+    for (name, filters, operator) in [
+        ("both", json!([env, team]), "AND"),
+        ("either", json!([env, team]), "OR"),
+        ("last", json!([env]), "AND"),
+        ("other", json!([team]), "AND"),
+        ("open", json!([]), "AND"),
+    ] {
+        admin.shared(json!({ "name": name, "filters": filters, "filtersOperator": operator })).await;
+    }
+    let deleted = admin.delete(&format!("{FILTERS}/{env}")).await.json;
+    let expect = json!([
+        { "id": 1_000_000, "name": "both", "shows": "more" },
+        { "id": 1_000_001, "name": "either", "shows": "less" },
+        { "id": 1_000_002, "name": "last", "shows": "nothing" },
+    ]);
+    assert_eq!((&deleted["field"], &deleted["sharedTokens"]), (&json!("env"), &expect));
 }
 
 #[tokio::test]
