@@ -4,7 +4,8 @@ use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
 use super::input::Asked;
 use super::terms::seconds;
-use crate::store::audit::AuditEntry;
+use crate::domain::moment::Moment;
+use crate::store::audit::{AuditEntry, Wanted};
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,8 +21,44 @@ pub(super) struct Stretch {
     /// How many entries: between 1 and 1000, 50 unless it says otherwise.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the page before; what is looked for stays the same.
     cursor: Option<u64>,
+    /// A part of who did it, such as `ada@example.com`, or of the address it came from; in whatever case.
+    who: Option<String>,
+    /// A part of what was done, such as `token.delete`, or to what, such as `user:1`; in whatever case.
+    what: Option<String>,
+    /// A token of whatever kind, by its number or by a name it had.
+    token: Option<String>,
+    /// From when on: RFC 3339, a date, or as `now-7d`.
+    since: Option<String>,
+}
+
+/// Longest text that is looked for, in characters.
+const TEXT_CHARS_MAX: usize = 256;
+
+impl Stretch {
+    fn wanted(self, now_ms: u64) -> Result<Wanted, ApiError> {
+        let text = |name: &str, text: Option<String>| {
+            let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+            match text {
+                Some(text) if text.chars().count() > TEXT_CHARS_MAX => {
+                    Err(ApiError::Malformed(format!("{name} has at most {TEXT_CHARS_MAX} characters")))
+                }
+                text => Ok(text),
+            }
+        };
+        if self.cursor.is_some_and(|cursor| i64::try_from(cursor).is_err()) {
+            return Err(ApiError::Malformed("cursor is no nextCursor".to_owned()));
+        }
+        let since_ms = match text("since", self.since)? {
+            None => 0,
+            Some(since) => Moment::parse(&since, now_ms).map(Moment::first_ms).ok_or_else(|| {
+                ApiError::Malformed("since is no time: use RFC 3339, a date, or as in now-7d".to_owned())
+            })?,
+        };
+        let (who, what) = (text("who", self.who)?, text("what", self.what)?);
+        Ok(Wanted { who, what, token: text("token", self.token)?, since_ms, before: self.cursor })
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -77,14 +114,14 @@ impl From<AuditEntry> for Entry {
     }
 }
 
-/// Show who changed what, newest first. A main account sees its sub-accounts' changes too.
+/// Show who changed what, newest first: all of it, or what fits all that is asked for. A main account sees its sub-accounts' changes too.
 #[utoipa::path(
     operation_id = "showAuditTrail",
     get, path = "/v1/audit-trail", tag = "audit trail", security(("apiToken" = [])),
     params(Stretch),
     responses(
         (status = 200, description = "One page", body = Trail),
-        (status = 400, description = "The limit is out of bounds, the cursor is none, or a parameter is unknown", body = ErrorBody),
+        (status = 400, description = "The limit is out of bounds, the cursor or `since` is none, a text is too long, or a parameter is unknown", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
 )]
@@ -93,11 +130,9 @@ pub(super) async fn trail(admin: Admin, Asked(stretch): Asked<Stretch>) -> Resul
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(ApiError::Malformed(format!("limit is between 1 and {LIMIT_MAX}")));
     }
-    if stretch.cursor.is_some_and(|cursor| i64::try_from(cursor).is_err()) {
-        return Err(ApiError::Malformed("cursor is no nextCursor".to_owned()));
-    }
+    let wanted = stretch.wanted(admin.store.unix_ms())?;
     // One more than asked for tells whether there is another page.
-    let found = admin.store.audit_trail(admin.account, stretch.cursor, limit + 1).await;
+    let found = admin.store.audit_trail(admin.account, &wanted, limit + 1).await;
     let mut entries: Vec<Entry> =
         found.map_err(ApiError::of(Area::Request))?.into_iter().map(Entry::from).collect();
     let more = entries.len() > limit as usize;

@@ -27,28 +27,68 @@ pub struct AuditEntry {
     pub request_id: Option<String>,
 }
 
+/// Which entries are looked for: those that all of these fit. The default fits every entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// A part of who did it, or of where from, in whatever case.
+    pub who: Option<String>,
+    /// A part of the action, or of what it was done to, in whatever case.
+    pub what: Option<String>,
+    /// The number of a token of whatever kind, or a name that it had before or after, in whatever case.
+    pub token: Option<String>,
+    /// Unix milliseconds; included.
+    pub since_ms: u64,
+    /// Entries before this one.
+    pub before: Option<u64>,
+}
+
 impl Store {
-    /// The newest `limit` entries below `before` of an account and its sub-accounts, newest first.
+    /// The newest `limit` entries of an account and its sub-accounts that fit, newest first.
     pub async fn audit_trail(
         &self,
         account: AccountId,
-        before: Option<u64>,
+        wanted: &Wanted,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
+        let part = |text: &Option<String>| like("%", text.as_deref().unwrap_or_default(), "%");
+        let token = wanted.token.as_deref();
+        // As it stands in the JSON of what was and is.
+        let name = serde_json::json!(token.unwrap_or_default()).to_string();
         sqlx::query(
             "SELECT id, at_ms, account, actor, actor_account, action, subject, before_json, after_json, source, \
              request_id FROM audit WHERE id < $1 AND (account = $2 OR account IN \
-             (SELECT id FROM accounts WHERE parent = $2)) ORDER BY id DESC LIMIT $3",
+             (SELECT id FROM accounts WHERE parent = $2)) AND at_ms >= $4 \
+             AND (LOWER(actor) LIKE LOWER($5) ESCAPE '!' OR LOWER(COALESCE(source, '')) LIKE LOWER($5) ESCAPE '!') \
+             AND (LOWER(action) LIKE LOWER($6) ESCAPE '!' OR LOWER(subject) LIKE LOWER($6) ESCAPE '!') \
+             AND (subject LIKE $7 ESCAPE '!' OR (subject LIKE '%-token:%' \
+             AND (LOWER(before_json) LIKE LOWER($8) ESCAPE '!' OR LOWER(after_json) LIKE LOWER($8) ESCAPE '!'))) ORDER BY id DESC LIMIT $3",
         )
-        .bind(before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX)))
+        .bind(wanted.before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX)))
         .bind(i64::from(account.0))
         .bind(i64::from(limit))
+        .bind(i64::try_from(wanted.since_ms).unwrap_or(i64::MAX))
+        .bind(part(&wanted.who))
+        .bind(part(&wanted.what))
+        .bind(token.map_or_else(|| "%".to_owned(), |number| like("%-token:", number, "")))
+        .bind(like("%\"name\":", &name, "%"))
         .fetch_all(&self.0.readers)
         .await?
         .iter()
         .map(entry_of)
         .collect()
     }
+}
+
+/// A pattern of LIKE: `text` as it is, between two patterns.
+fn like(before: &str, text: &str, after: &str) -> String {
+    let mut pattern = before.to_owned();
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern + after
 }
 
 fn entry_of(row: &AnyRow) -> Result<AuditEntry, StoreError> {

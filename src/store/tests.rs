@@ -24,6 +24,7 @@ use crate::domain::plan::Plan;
 use crate::domain::terms::Terms;
 use crate::domain::token::{ApiToken, ShippingToken, TokenDigest, TokenValue};
 use crate::postgres::database_for;
+use crate::store::audit::Wanted;
 use std::collections::BTreeSet;
 use tempfile::TempDir;
 
@@ -234,7 +235,7 @@ async fn an_update_that_changes_nothing_leaves_no_trace() {
         .await
         .unwrap();
     assert_eq!(token.updated_ms, 1_700_000_000_123);
-    assert_eq!(f.store.audit_trail(f.account, None, 10).await.unwrap().len(), 4);
+    assert_eq!(f.store.audit_trail(f.account, &Wanted::default(), 10).await.unwrap().len(), 4);
     assert_eq!(*f.store.latest_revision().borrow(), 1);
 }
 
@@ -261,9 +262,12 @@ async fn accounts_see_only_their_own() {
         "a shipping token manages nothing"
     );
     let names = |trail: Vec<audit::AuditEntry>| trail.iter().map(|e| e.account).collect::<BTreeSet<_>>();
-    assert_eq!(names(f.store.audit_trail(sub.id, None, 99).await.unwrap()), BTreeSet::from([sub.id]));
     assert_eq!(
-        names(f.store.audit_trail(f.account, None, 99).await.unwrap()),
+        names(f.store.audit_trail(sub.id, &Wanted::default(), 99).await.unwrap()),
+        BTreeSet::from([sub.id])
+    );
+    assert_eq!(
+        names(f.store.audit_trail(f.account, &Wanted::default(), 99).await.unwrap()),
         BTreeSet::from([f.account, sub.id])
     );
 }
@@ -313,7 +317,7 @@ async fn the_trail_says_who_did_what_and_holds_no_secret() {
         .await
         .unwrap();
     f.store.delete_token(f.account, FIRST, &by).await.unwrap();
-    let trail = f.store.audit_trail(f.account, None, 5).await.unwrap();
+    let trail = f.store.audit_trail(f.account, &Wanted::default(), 5).await.unwrap();
     let line = |e: &audit::AuditEntry| {
         let json = |v: &Option<serde_json::Value>| v.as_ref().map_or("-".to_owned(), |v| v.to_string());
         format!("{} {} {} -> {}", e.action, e.subject, json(&e.before), json(&e.after))
@@ -331,7 +335,11 @@ async fn the_trail_says_who_did_what_and_holds_no_secret() {
     let newest = &trail[0];
     assert_eq!((newest.actor.as_str(), newest.actor_account), ("api-token:admin", Some(f.account)));
     assert_eq!((newest.source.as_deref(), newest.request_id.as_deref()), (Some("192.0.2.1"), Some("r")));
-    let older = f.store.audit_trail(f.account, Some(trail[4].id), 99).await.unwrap();
+    let older = f
+        .store
+        .audit_trail(f.account, &Wanted { before: Some(trail[4].id), ..Wanted::default() }, 99)
+        .await
+        .unwrap();
     assert_eq!(older.len(), 4, "the four of the first start");
     assert_eq!(second.created_by, "api-token:admin");
     let trail =

@@ -141,9 +141,56 @@ async fn the_trail_pages_from_the_newest_and_shows_sub_accounts_to_the_main_one(
     assert_eq!(Value::from(pages), whole["entries"]);
     let theirs = sub.get("/v1/audit-trail").await.json;
     assert!(theirs["entries"].as_array().unwrap().iter().all(|entry| entry["accountId"] == 1001));
-    for query in ["limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=-1", "cursor=9223372036854775808"] {
+    for query in [
+        "since=yesterday",
+        "who=%FF",
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "cursor=x",
+        "cursor=-1",
+        "cursor=9223372036854775808",
+    ] {
         assert_eq!(admin.get(&format!("/v1/audit-trail?{query}")).await.status, 400, "{query}");
     }
+}
+
+#[tokio::test]
+async fn the_trail_is_asked_for_who_what_which_token_and_since_when() {
+    let running = Running::start(Plan::Pro).await;
+    let admin = running.admin();
+    let path = admin.create(r#"100% \"eu\" prod"#).await;
+    let other = admin.create("100 eu prod").await;
+    admin.put(&path, r#"{"name":"renamed"}"#).await;
+    admin.put(&other, r#"{"enabled":false}"#).await;
+    let id = path.rsplit('/').next().unwrap();
+    for (query, expect) in [
+        (format!("token={id}"), &["rename", "create"][..]),
+        (format!("token={}", &id[..3]), &[]),
+        ("token=renamed".to_owned(), &["rename"]),
+        ("token=100%25+%22eu%22+prod".to_owned(), &["rename", "create"]),
+        ("token=100+eu+prod&what=DISABLE".to_owned(), &["disable"]),
+        ("token=100__eu_prod".to_owned(), &[]),
+        (format!("what=token:{id}&who=API-token:admin&since=now-1h"), &["rename", "create"]),
+        ("what=shipping-token.r".to_owned(), &["rename"]),
+        ("who=127.0.0.1&what=shipping-token.c".to_owned(), &["create", "create"]),
+        ("who=nobody".to_owned(), &[]),
+        ("since=2999-01-01".to_owned(), &[]),
+        ("since=now-1d&what=disable&token=&who=".to_owned(), &["disable"]),
+    ] {
+        let answer = admin.get(&format!("/v1/audit-trail?{query}")).await;
+        let entries = answer.json["entries"].as_array().unwrap();
+        let actions: Vec<_> = entries.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+        let expect: Vec<_> = expect.iter().map(|action| format!("shipping-token.{action}")).collect();
+        assert_eq!(actions, expect, "{query}");
+    }
+    // Pages go on within what is looked for.
+    let first = admin.get("/v1/audit-trail?what=shipping-token.create&who=admin&limit=1").await.json;
+    let cursor = first["nextCursor"].as_u64().unwrap();
+    let path = format!("/v1/audit-trail?what=shipping-token.create&who=admin&limit=1&cursor={cursor}");
+    let second = admin.get(&path).await.json;
+    assert_eq!(second["entries"][0]["action"], "shipping-token.create");
+    assert!(second["entries"][0]["id"].as_u64() < first["entries"][0]["id"].as_u64());
 }
 
 #[tokio::test]

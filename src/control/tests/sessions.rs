@@ -3,6 +3,7 @@
 use super::*;
 use crate::control::origin::Origin;
 use crate::domain::terms::Network;
+use crate::store::audit::Wanted;
 use crate::store::users::{PasswordHash, Role};
 use hyper::{HeaderMap, Response};
 use serde_json::json;
@@ -289,7 +290,7 @@ async fn wrong_passwords_are_slowed_told_and_never_shown() {
     }
     assert!(running.metrics.control.auth_failures.get() >= 10);
     running.shutdown.drain(Duration::from_secs(30)).await.unwrap();
-    let trail = running.store.audit_trail(running.first.account, None, 1_000).await.unwrap();
+    let trail = running.store.audit_trail(running.first.account, &Wanted::default(), 1_000).await.unwrap();
     assert_eq!(trail.iter().filter(|entry| entry.action == "session.refuse").count(), 5);
     assert!(!format!("{trail:?}").contains("horse"));
 }

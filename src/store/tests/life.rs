@@ -62,7 +62,7 @@ impl Fixture {
     }
 
     async fn actions(&self, limit: u32) -> Vec<String> {
-        let trail = self.store.audit_trail(self.account, None, limit).await.unwrap();
+        let trail = self.store.audit_trail(self.account, &Wanted::default(), limit).await.unwrap();
         trail.into_iter().map(|entry| format!("{} by {}", entry.action, entry.actor)).collect()
     }
 }
@@ -198,7 +198,7 @@ async fn a_rotation_is_told_whole_in_the_trail() {
             by_tester("shipping-token.create"),
         ]
     );
-    let trail = f.store.audit_trail(f.account, None, 3).await.unwrap();
+    let trail = f.store.audit_trail(f.account, &Wanted::default(), 3).await.unwrap();
     let rotated = trail[2].after.as_ref().unwrap();
     assert_eq!(rotated["successorId"], 1_000_001);
     assert_eq!(rotated["expiresAt"], (1_700_000_000_123 + SECOND) as f64 / 1_000.0);

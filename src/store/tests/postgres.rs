@@ -263,7 +263,7 @@ async fn columns_that_a_later_version_adds_disturb_nobody() {
             store.accounts(account).await.unwrap();
             store.authenticate(&secrets(0).api_token.digest()).await.unwrap().unwrap();
             store.api_tokens(account).await.unwrap();
-            store.audit_trail(account, None, 9).await.unwrap();
+            store.audit_trail(account, &Wanted::default(), 9).await.unwrap();
             store.changes_after(0).await.unwrap().unwrap();
             store.snapshot().await.unwrap();
             store.update_account(account, account, AccountUpdate::default(), &by).await.unwrap();

@@ -12,7 +12,7 @@ async fn a_restart_keeps_everything() {
         f.store.id().to_owned(),
         f.store.snapshot().await.unwrap(),
         f.store.search_tokens(f.account, &all).await.unwrap().tokens,
-        f.store.audit_trail(f.account, None, 99).await.unwrap(),
+        f.store.audit_trail(f.account, &Wanted::default(), 99).await.unwrap(),
         f.store.accounts(f.account).await.unwrap(),
     );
     f.store.close().await;
@@ -21,7 +21,7 @@ async fn a_restart_keeps_everything() {
         store.id().to_owned(),
         store.snapshot().await.unwrap(),
         store.search_tokens(f.account, &all).await.unwrap().tokens,
-        store.audit_trail(f.account, None, 99).await.unwrap(),
+        store.audit_trail(f.account, &Wanted::default(), 99).await.unwrap(),
         store.accounts(f.account).await.unwrap(),
     );
     assert_eq!(before, after);

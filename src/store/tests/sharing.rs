@@ -124,7 +124,7 @@ async fn deleting_the_last_filter_suspends_until_filters_are_saved_again() {
     assert_eq!(f.opened("one").await.access, Access::Nothing, "these are not its filters");
     f.update_shared(id, filters(vec![])).await.unwrap();
     assert_eq!(f.opened("one").await.access, Access::Everything, "somebody said so");
-    let trail = f.store.audit_trail(f.account, None, 5).await.unwrap();
+    let trail = f.store.audit_trail(f.account, &Wanted::default(), 5).await.unwrap();
     let line = |e: &audit::AuditEntry| format!("{} {} {:?}", e.action, e.subject, e.after);
     let suspended = line(&trail[3]);
     assert!(suspended.starts_with("shared-token.update shared-token:1000000"), "{trail:#?}");
@@ -215,7 +215,7 @@ async fn neither_trail_nor_debug_shows_a_shared_token() {
     let id = f.shared("one", vec![env]).await;
     f.update_shared(id, filters(vec![])).await.unwrap();
     let share = f.store.delete_share(f.account, id, &f.by).await.unwrap();
-    let trail = f.store.audit_trail(f.account, None, 4).await.unwrap();
+    let trail = f.store.audit_trail(f.account, &Wanted::default(), 4).await.unwrap();
     let actions: Vec<_> = trail.iter().map(|entry| entry.action.as_str()).collect();
     assert_eq!(
         actions,
