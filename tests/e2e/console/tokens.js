@@ -130,8 +130,31 @@ play(async (browser) => {
     // Operations shows who goes on with it.
     await page.getByRole('link', { name: 'Operations' }).click();
     await page.getByText('still uses a deleted token').waitFor({ timeout: REPORTED_WITHIN_MS });
-    await page.getByRole('link', { name: 'Audit trail' }).click();
+    // And who sends one that never was: the address, not the token.
+    const unknown = 'NobodyMadeThisTokenEverAndNobodyWill'.slice(0, 32);
+    await fetch(`${process.env.INGEST}/?token=${unknown}`, { method: 'POST', body: '{}' });
+    await page.getByText('sends a token that nobody made').waitFor({ timeout: REPORTED_WITHIN_MS });
+    assert.ok(!(await page.content()).includes(unknown), 'an unknown token is shown');
+    await page.locator('.bars').getByText('Unknown or disabled token').waitFor();
+    await page.getByRole('button', { name: /refused by .*: show why/ }).click();
+    await page.getByRole('dialog', { name: /What .* refused/ }).getByText('Unknown or disabled token').waitFor();
+    await page.keyboard.press('Escape');
+
+    // The audit trail of that token, by a click on it; then asked for more.
+    await page.locator('.offenders').getByRole('link', { name: 'apac production' }).click();
     await page.getByText('shipping-token.delete').first().waitFor();
+    await page.getByText('No older entries.').waitFor();
+    const actions = () => page.locator('tbody td[data-column="What"]').allTextContents();
+    assert.deepEqual((await actions()).map((action) => action.replace('shipping-token.', '')), ['delete', 'enable', 'disable', 'rename', 'create']);
+    await page.getByLabel('What').fill('rename');
+    await page.keyboard.press('Enter');
+    await eventually('one is left', async () => (await actions()).join() === 'shipping-token.rename');
+    assert.match(page.url(), /what=rename&token=\d+/);
+    await page.getByLabel('Who').fill('nobody');
+    await page.keyboard.press('Enter');
+    await page.getByText('No entry matches').waitFor();
+    await page.getByRole('button', { name: 'Clear' }).click();
+    await page.getByText('session.create').first().waitFor();
 
     // API tokens: shown once.
     await page.getByRole('link', { name: 'Manage tokens' }).click();

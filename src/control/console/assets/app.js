@@ -48,7 +48,8 @@ async function start() {
   }
   api.whenOver(checkSession);
   addEventListener("hashchange", show);
-  addEventListener("popstate", () => shown?.moved?.());
+  // A link to another page tells of itself here, too, before the hash is said to have changed.
+  addEventListener("popstate", () => shown?.path === here().path && shown.moved?.());
   root.replaceChildren(h("div", { class: "start" }, loading(3)));
   await openSession();
 }

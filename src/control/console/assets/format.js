@@ -1,4 +1,6 @@
-// Numbers, sizes and times as people read them, in the browser's language and time zone.
+// Numbers, sizes and times as people read them, in the browser's time zone.
+
+import { h } from "./dom.js";
 
 const WHOLE = new Intl.NumberFormat("en");
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
@@ -11,9 +13,12 @@ const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 export const whole = (number) => WHOLE.format(number);
 export const short = (number) => (Math.abs(number) < 10_000 ? WHOLE.format(number) : SHORT.format(number));
+// How often a second: a decimal where it tells something.
+export const rate = (number) => (number > 0 && number < 9.95 ? number.toFixed(1) : short(Math.round(number)));
 export const date = (seconds) => DATE.format(seconds * 1000);
 export const moment = (milliseconds) => MOMENT.format(milliseconds);
 export const exact = (milliseconds) => EXACT.format(milliseconds);
+export const clock = (milliseconds) => new Date(milliseconds).toLocaleTimeString("en", { hourCycle: "h23" });
 
 // "1 token", "2 tokens".
 export const counted = (number, noun, plural = `${noun}s`) => `${whole(number)} ${number === 1 ? noun : plural}`;
@@ -36,6 +41,9 @@ export function ago(seconds) {
   }
   return distance > 0 ? "in a moment" : "just now";
 }
+
+// How long ago, and on hover when exactly; of seconds since the Unix epoch.
+export const when = (seconds) => h("time", { datetime: new Date(seconds * 1000).toISOString(), title: exact(seconds * 1000) }, ago(seconds));
 
 const two = (number) => String(number).padStart(2, "0");
 

@@ -7,54 +7,49 @@ import { empty, failed, loading } from "../components/states.js";
 import { table } from "../components/table.js";
 import { pageHead, tabs } from "../components/tabs.js";
 import { exact, moment } from "../format.js";
-import { here, replace } from "../router.js";
+import { here, href, replace } from "../router.js";
 import { OPERATIONS_TABS } from "./operations.js";
 
-const PAGE = 200;
-// How many entries are shown before one asks for more.
-const ENOUGH = 50;
-// Pages read for one answer: filters are applied here.
-const PAGES_MAX = 10;
+const PAGE = 50;
+// Longest part of a value that is shown in a change.
+const VALUE_MAX = 200;
 
-export function page({ path, signal }) {
-  const { params } = here();
-  const input = (label, name, placeholder) => field(label, { type: "search", value: params[name] ?? "", placeholder, name });
-  const fields = [input("Who", "actor", "ada@example.com"), input("What", "action", "shipping-token"), input("On", "subject", "shipping-token:1000000"), field("Since", { type: "date", name: "since", value: params.since ?? "" })];
+export function page({ path, signal, onMove }) {
+  const input = (label, name, placeholder) => field(label, { type: "search", placeholder, name, maxlength: 256 });
+  const fields = [input("Who", "who", "ada@example.com"), input("What", "what", "token.delete, user:1"), input("Token", "token", "number or name"), field("Since", { type: "date", name: "since" })];
   const place = h("div", {});
-  const trail = { signal, place, entries: [], cursor: null, ended: false, wanted: ENOUGH };
-  const begin = () => {
-    const asked = Object.fromEntries(fields.map(({ input }) => [input.name, input.value.trim()]));
+  const trail = { signal, place, entries: [], cursor: null, asked: {} };
+  const clear = h("button", { class: "button", type: "button", onclick: () => ask({}) }, "Clear");
+  const ask = (asked) => {
+    for (const { input } of fields) input.value = asked[input.name] ?? "";
+    clear.hidden = !Object.values(asked).some(Boolean);
     replace(path, asked);
-    Object.assign(trail, { asked, entries: [], cursor: null, ended: false, wanted: ENOUGH });
+    Object.assign(trail, { asked, entries: [], cursor: null });
+    fill(place, loading(6));
     more(trail);
   };
-  const form = h("form", { class: "filters-bar", role: "search", "aria-label": "Filter the audit trail", onsubmit: (event) => (event.preventDefault(), begin()) }, fields, h("button", { class: "button", type: "submit" }, "Filter"));
-  for (const { input } of fields) input.addEventListener("change", begin);
+  const read = () => ask(Object.fromEntries(fields.map(({ input }) => [input.name, input.value.trim()])));
+  const form = h("form", { class: "filters-bar", role: "search", "aria-label": "Filter the audit trail", onsubmit: (event) => (event.preventDefault(), read()) }, fields, h("div", { class: "filters-buttons" }, h("button", { class: "button", type: "submit" }, "Filter"), clear));
+  for (const { input } of fields) input.addEventListener("change", read);
+  const begin = () => ask(Object.fromEntries(["who", "what", "token", "since"].map((name) => [name, here().params[name] ?? ""])));
+  onMove(begin);
   begin();
   return h("div", { class: "page" }, pageHead("Operations", "Who changed what, newest first."), tabs("Operations", path, OPERATIONS_TABS), h("div", { class: "stack" }, form, place));
 }
 
-function passes(entry, { actor, action, subject, since }) {
-  const has = (text, part) => !part || text.toLowerCase().includes(part.toLowerCase());
-  const late = !since || entry.at * 1000 >= new Date(`${since}T00:00:00`).getTime();
-  return has(entry.actor, actor) && has(entry.action, action) && has(entry.subject, subject) && late;
-}
+// From the beginning of that day, here.
+const sinceDay = (day) => day && new Date(`${day}T00:00:00`).toISOString();
 
-// Reads until there is enough to show.
 async function more(trail) {
-  const asked = trail.asked;
-  if (trail.entries.length === 0) fill(trail.place, loading(6));
+  const { asked, cursor, signal } = trail;
   try {
-    for (let pages = 0; pages < PAGES_MAX && !trail.ended && trail.entries.length < trail.wanted; pages += 1) {
-      const { entries, nextCursor } = await api.get("/v1/audit-trail", { limit: PAGE, cursor: trail.cursor }, trail.signal);
-      if (trail.asked !== asked) return;
-      trail.entries.push(...entries.filter((entry) => passes(entry, asked)));
-      trail.cursor = nextCursor;
-      trail.ended = nextCursor === null || (asked.since && !passes(entries.at(-1), { since: asked.since }));
-    }
+    const { entries, nextCursor } = await api.get("/v1/audit-trail", { ...asked, since: sinceDay(asked.since), limit: PAGE, cursor }, signal);
+    if (trail.asked !== asked) return;
+    trail.entries.push(...entries);
+    trail.cursor = nextCursor;
     fill(trail.place, content(trail));
   } catch (error) {
-    if (!api.isAbort(error)) fill(trail.place, failed(error, () => more(trail)));
+    if (!api.isAbort(error) && trail.asked === asked) fill(trail.place, failed(error, () => more(trail)));
   }
 }
 
@@ -64,26 +59,17 @@ function content(trail) {
     return empty({ symbol: "clock", title: searched ? "No entry matches" : "Nothing was changed yet", text: searched ? "Take a filter away, or look further back." : "Whatever is changed, by whom, shows here." });
   }
   const columns = [{ name: "When" }, { name: "Who" }, { name: "What" }, { name: "On" }, { name: "Change" }, { name: "From" }];
-  const shown = trail.entries.slice(0, trail.wanted);
-  const left = trail.entries.length > trail.wanted || !trail.ended;
-  const next = () => {
-    trail.wanted += ENOUGH;
-    more(trail);
-  };
-  return h(
-    "div",
-    {},
-    table("Audit trail", columns, shown.map(row)),
-    left && h("div", { class: "more" }, h("button", { class: "button", type: "button", onclick: next, "data-key": "more" }, "Show more")),
-  );
+  const older = h("button", { class: "button", type: "button", "data-key": "more", onclick: () => ((older.disabled = true), older.setAttribute("aria-busy", "true"), more(trail)) }, "Show older entries");
+  return h("div", {}, table("Audit trail", columns, trail.entries.map(row)), h("div", { class: "more" }, trail.cursor !== null ? older : h("p", { class: "faint" }, "No older entries.")));
 }
 
 function row(entry) {
+  const [, token] = /-token:(\d+)$/.exec(entry.subject) ?? [];
   return [
     h("time", { class: "mono", title: exact(entry.at * 1000) }, moment(entry.at * 1000)),
     h("span", { class: "who", title: entry.actor }, entry.actor),
     h("code", {}, entry.action),
-    h("code", {}, entry.subject),
+    token ? h("a", { href: href("/operations/audit", { token }), title: "All that was done to it" }, h("code", {}, entry.subject)) : h("code", {}, entry.subject),
     changes(entry),
     h("span", { class: "faint mono" }, entry.sourceAddress ?? ""),
   ];
@@ -93,10 +79,15 @@ function row(entry) {
 function changes({ before, after }) {
   const names = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])];
   const differing = names.filter((name) => JSON.stringify(before?.[name]) !== JSON.stringify(after?.[name]));
-  const text = (value) => (value === undefined || value === null ? "none" : typeof value === "object" ? JSON.stringify(value) : String(value));
+  if (differing.length === 0) return h("span", { class: "faint" }, "–");
   return h(
     "ul",
     { class: "changes" },
     differing.map((name) => h("li", {}, h("span", { class: "faint" }, `${name} `), before && after && [h("del", {}, text(before[name])), " → "], h("ins", {}, text((after ?? before)[name])))),
   );
+}
+
+function text(value) {
+  const whole = value === undefined || value === null ? "none" : typeof value === "object" ? JSON.stringify(value) : String(value);
+  return whole.length > VALUE_MAX ? `${whole.slice(0, VALUE_MAX)}…` : whole;
 }

@@ -9,7 +9,7 @@ import { field, iconButton, toggle } from "../components/field.js";
 import { into, notice } from "../components/states.js";
 import { table } from "../components/table.js";
 import { toast } from "../components/toast.js";
-import { ago, counted, date, exact, short } from "../format.js";
+import { ago, counted, date, exact, short, whole } from "../format.js";
 import { icon } from "../icons.js";
 import { listenerUrl } from "../listener.js";
 import { href } from "../router.js";
@@ -37,7 +37,6 @@ async function load(signal) {
     loadUsage(signal),
     api.get("/v1/account-management/settings", {}, signal),
   ]);
-  await Promise.all(found.results.map((token) => addToday(used.get(token.id), signal)));
   return { tokens: found.results, limits, used, settings };
 }
 
@@ -48,18 +47,8 @@ async function loadUsage(signal) {
 }
 
 // Who ships with `token` now, for a question about it; as it was when it cannot be asked.
-async function usageNow(view, token) {
-  const usage = await loadUsage(view.signal).then((used) => used.get(token.id), () => view.data.used.get(token.id));
-  await addToday(usage, view.signal);
-  return usage;
-}
-
-// Counts are by days of UTC.
-async function addToday(usage, signal) {
-  const today = new Date().toISOString().slice(0, 10);
-  if (!usage?.lastUsedAt || new Date(usage.lastUsedAt * 1000).toISOString() < today) return;
-  const { days } = await api.get(`${TOKENS}/${usage.id}/usage`, {}, signal).catch(() => ({ days: [] }));
-  usage.today = days.find(({ day }) => day === today)?.lines ?? 0;
+function usageNow(view, token) {
+  return loadUsage(view.signal).then((used) => used.get(token.id), () => view.data.used.get(token.id));
 }
 
 function begin(view, data) {
@@ -125,7 +114,7 @@ function row(view, token) {
     token.token ? secret(token.token, `the token ${token.name}`, `copy-${token.id}`) : h("span", { class: "faint", title: "It was brought as a digest" }, "only its digest"),
     h("time", { title: `${exact(token.createdAt * 1000)} by ${token.createdBy}` }, date(token.createdAt)),
     lastUsed(usage, token),
-    h("span", { class: "number" }, usage?.today === undefined ? "0" : short(usage.today)),
+    h("span", { class: "number", title: `${whole(usage?.linesToday ?? 0)} since midnight, UTC` }, short(usage?.linesToday ?? 0)),
     toggle({
       label: `${token.name} enabled`,
       on: token.enabled,
@@ -249,11 +238,11 @@ function stillShipping(usage) {
   if (!usage?.lastUsedAt) return notice("info", "Not seen in use (as of a few seconds ago).");
   const kind = isInUse(usage) ? "warning" : "info";
   const title = isInUse(usage) ? "Somebody still ships with it." : `It was last used ${ago(usage.lastUsedAt)}.`;
-  const today = usage.today ? ` ${counted(usage.today, "line")} came today,` : "";
+  const today = usage.linesToday ? `${counted(usage.linesToday, "line")} came today, the` : "The";
   return notice(
     kind,
     h("strong", {}, title),
-    isInUse(usage) && h("p", {}, `${today} the last batch ${ago(usage.lastUsedAt)}. These clients will be refused:`),
+    isInUse(usage) && h("p", {}, `${today} last batch ${ago(usage.lastUsedAt)}. These clients will be refused:`),
     usage.clients.length > 0 &&
       h(
         "ul",
