@@ -62,6 +62,9 @@ pub enum ClientError {
     Exists(PathBuf),
     #[error("{} is not a file that could be written: `-o -` writes to standard output", .0.display())]
     NoFile(PathBuf),
+    OutputFile { path: PathBuf, source: std::io::Error },
+    #[error("{error}; what has arrived is in {}", part.display())]
+    Unfinished { error: Box<ClientError>, part: PathBuf },
     #[error("there is no {what} with the id or name {text}: `shipgate {list}` shows them")]
     NotFound { what: &'static str, text: String, list: &'static str },
     #[error("{text} is the id of one {what} and the name of another: use the other's id {id}, or rename it")]

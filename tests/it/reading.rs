@@ -1,7 +1,7 @@
 //! Reading what was shipped: the calls and the command line, over real sockets.
 
-use crate::harness::http::Request;
-use crate::harness::{API_TOKEN, Gate, PATIENCE, eventually, shipgate, stored};
+use crate::harness::http::{Connection, Request};
+use crate::harness::{API_TOKEN, Gate, PATIENCE, eventually, log_files, shipgate, stored};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -253,6 +253,53 @@ fn an_export_is_the_log_itself() {
     let some = export("query=level:error");
     assert_eq!(some.text().lines().count(), 3);
     assert_eq!(export("query=level:nothing&format=ndjson.zst").status, 200);
+}
+
+#[test]
+fn an_export_of_a_damaged_log_breaks_off() {
+    let gate = Gate::start();
+    for line in ten() {
+        ship(&gate, &[line]);
+    }
+    let path = log_files(&gate.data(), gate.account).remove(0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let mut connection = Connection::open(gate.api).unwrap();
+    let request = Request::get("/v1/logs/export").header("X-API-TOKEN", API_TOKEN);
+    connection.write(&request.bytes()).unwrap();
+    assert_eq!(connection.head().unwrap().status, 200);
+    let mut came = Vec::new();
+    let end = loop {
+        match connection.chunk() {
+            Ok(Some(chunk)) => came.extend(chunk),
+            end => break end,
+        }
+    };
+    assert!(end.is_err(), "the last chunk is missing");
+    assert_eq!(came.iter().filter(|byte| **byte == b'\n').count(), 9);
+    for (name, plain) in [("out.ndjson", true), ("out.ndjson.zst", false)] {
+        let file = gate.folder.path().join(name);
+        let exported = command(&gate, &["logs", "export", "-o", file.to_str().unwrap()]);
+        let (told, part) = (String::from_utf8(exported.stderr).unwrap(), format!("{}.part", file.display()));
+        assert_eq!(exported.status.code(), Some(1), "{told}");
+        assert!(told.contains("broke the answer off") && told.ends_with(&format!(" {part}\n")), "{told}");
+        assert!(!file.exists());
+        let kept = std::fs::read(&part).unwrap();
+        if plain {
+            assert_eq!(kept, came);
+        } else {
+            let mut inflated = Vec::new();
+            zstd::Decoder::new(&kept[..]).unwrap().read_to_end(&mut inflated).unwrap_err();
+            assert_eq!(inflated, came);
+        }
+    }
+    let piped = command(&gate, &["logs", "export"]);
+    assert_eq!((piped.status.code(), piped.stdout), (Some(1), came));
+    let unwritable = command(&gate, &["logs", "export", "-o", "/nowhere/out.ndjson"]);
+    let told = String::from_utf8(unwritable.stderr).unwrap();
+    assert!(told.contains("cannot write /nowhere/out.ndjson.part: "), "{told}");
 }
 
 fn command(gate: &Gate, words: &[&str]) -> Output {

@@ -1,4 +1,5 @@
-//! `shipgate logs export`: all that matches, to a file that has its name only once it is whole.
+//! `shipgate logs export`: all that matches, to a file that has its name only once it is whole; until then, and if it never is, it is
+//! called `….part`.
 
 use super::{Api, ClientError, Which, path};
 use crate::clock::monotonic;
@@ -82,7 +83,14 @@ pub(super) async fn run(api: &Api, command: &ExportCommand) -> Result<(), Client
             let _ = std::fs::remove_file(&unfinished);
             Err(error)
         }
+    let mut part = command.output.clone().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let file = File::create(&part).map_err(|error| not_written(&part, error))?;
+    if let Err(error) = write(api, body, file).await {
+        return Err(kept(error, &part));
     }
+    std::fs::rename(&part, &command.output).map_err(|error| kept(not_written(&command.output, error), &part))
 }
 
 async fn write(api: &Api, body: Incoming, path: &Path) -> Result<(), ClientError> {
@@ -96,6 +104,30 @@ async fn write(api: &Api, body: Incoming, path: &Path) -> Result<(), ClientError
 
 fn unwritten(path: &Path) -> impl Fn(io::Error) -> ClientError {
     |source| ClientError::File { path: path.to_owned(), source }
+async fn write(api: &Api, body: Incoming, mut file: File) -> Result<(), ClientError> {
+    copy(api, body, &mut file).await?;
+    file.sync_all().map_err(ClientError::Output)
+}
+
+fn not_written(path: &Path, error: io::Error) -> ClientError {
+    ClientError::OutputFile { path: path.to_owned(), source: error }
+}
+
+/// The error that left a part of a file, and where that is; without content it is not kept.
+fn kept(error: ClientError, part: &Path) -> ClientError {
+    let error = match error {
+        ClientError::Output(error) => not_written(part, error),
+        error => error,
+    };
+    match std::fs::metadata(part) {
+        Ok(file) if file.len() > 0 => {
+            ClientError::Unfinished { error: Box::new(error), part: part.to_owned() }
+        }
+        _ => {
+            let _ = std::fs::remove_file(part);
+            error
+        }
+    }
 }
 
 async fn copy(api: &Api, mut body: Incoming, out: &mut impl Write) -> Result<(), ClientError> {

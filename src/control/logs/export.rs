@@ -88,19 +88,19 @@ impl Download {
     async fn run(mut self, chunks: Chunks) {
         let tasks = self.tasks.clone();
         let whole = tokio::select! {
-            () = tasks.draining() => false,
-            () = chunks.gone() => return,
+            () = tasks.draining() => None,
+            () = chunks.gone() => None,
             whole = self.send_all(&chunks) => whole,
         };
-        if !whole {
-            chunks.break_off().await;
+        if whole.is_some() {
+            chunks.end();
         }
     }
 
-    /// Whether it was sent to its end.
-    async fn send_all(&mut self, chunks: &Chunks) -> bool {
+    /// `None`: it was not sent to its end.
+    async fn send_all(&mut self, chunks: &Chunks) -> Option<()> {
         loop {
-            let Ok(access) = self.watch.access().await else { return false };
+            let access = self.watch.access().await.ok()?;
             self.export.set_access(access.clone());
             let chunk = match self.export.next().await {
                 None => break,
@@ -108,18 +108,17 @@ impl Download {
                 Some(Err(fault)) => {
                     let cause = chain(&fault);
                     tracing::error!(cause, "an export broke off: the account's log could not be read");
-                    return false;
+                    // What was read can be inflated, and its frame has no end.
+                    let rest = self.compressor.as_mut().map(Compressor::flush).transpose().ok()?;
+                    chunks.send(rest.unwrap_or_default()).await.ok()?;
+                    return None;
                 }
             };
-            let Ok(chunk) = chunk else { return false };
-            if chunks.send(chunk).await.is_err() {
-                return false;
-            }
+            chunks.send(chunk.ok()?).await.ok()?;
         }
-        match self.compressor.take().map(Compressor::finish) {
-            None => true,
-            Some(Ok(rest)) => chunks.send(rest).await.is_ok(),
-            Some(Err(_)) => false,
+        match self.compressor.take() {
+            None => Some(()),
+            Some(compressor) => chunks.send(compressor.finish().ok()?).await.ok(),
         }
     }
 
@@ -141,6 +140,11 @@ impl Compressor {
 
     fn add(&mut self, plain: &[u8]) -> io::Result<Bytes> {
         self.0.write_all(plain)?;
+        Ok(std::mem::take(self.0.get_mut()).into())
+    }
+
+    fn flush(&mut self) -> io::Result<Bytes> {
+        self.0.flush()?;
         Ok(std::mem::take(self.0.get_mut()).into())
     }
 

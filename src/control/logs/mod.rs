@@ -64,7 +64,7 @@ fn failed(error: ReadError) -> ApiError {
             ApiError::Malformed(format!("interval is too short: there would be more than {max} intervals"))
         }
         ReadError::NoTails => ApiError::NoLogsHere,
-        fault @ (ReadError::Io(_) | ReadError::Defect) => ApiError::LogsFault(fault),
+        fault @ (ReadError::Io(_) | ReadError::Damaged | ReadError::Defect) => ApiError::LogsFault(fault),
     }
 }
 

@@ -107,7 +107,9 @@ impl Follower {
         let Err(End::Said(reason)) = self.follow().await else { return };
         let event = format!("event: end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
         // Whoever is gone meanwhile does not miss it.
-        let _ = self.chunks.send(event.into()).await;
+        if self.chunks.send(event.into()).await.is_ok() {
+            self.chunks.end();
+        }
     }
 
     async fn follow(&mut self) -> Result<std::convert::Infallible, End> {

@@ -18,7 +18,6 @@ pub struct Export {
     reader: Reader,
     /// Not there while a chunk is being read.
     state: Option<State>,
-    partial: bool,
 }
 
 struct State {
@@ -30,10 +29,9 @@ struct State {
 
 impl Export {
     pub(super) fn new(reader: Reader, asked: Asked, contents: Contents) -> Self {
-        let partial = contents.damaged;
-        let scanner = Scanner::new(partial, None);
+        let scanner = Scanner::new(contents.damaged, None);
         let state = State { asked, parts: contents.parts.into(), scanner, chunk: Vec::new() };
-        Self { reader, state: Some(state), partial }
+        Self { reader, state: Some(state) }
     }
 
     /// What may be read from here on. Of what was left out for what could be read before, nothing comes back.
@@ -45,15 +43,21 @@ impl Export {
         }
     }
 
-    /// Whether something could not be read so far.
-    pub fn is_partial(&self) -> bool {
-        self.partial
-    }
-
-    /// The next logs; `None` behind the last ones, and after an error.
+    /// The next logs; `None` behind the last ones, and after an error. If some could not be read, an error comes in place of
+    /// the end, behind all that could: nobody takes a part for the whole.
     pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
         let mut state = self.state.take()?;
         loop {
+            let is_over = state.parts.is_empty();
+            if state.chunk.len() >= CHUNK_BYTES || (is_over && !state.chunk.is_empty()) {
+                let chunk = std::mem::take(&mut state.chunk);
+                self.state = Some(state);
+                return Some(Ok(chunk.into()));
+            }
+            if is_over {
+                self.reader.count(if state.scanner.damaged { "partial" } else { "whole" });
+                return state.scanner.damaged.then_some(Err(ReadError::Damaged));
+            }
             let inner = self.reader.0.clone();
             let step = move || {
                 let stepped = state.step(&inner);
@@ -67,17 +71,6 @@ impl Export {
             if let Err(error) = stepped {
                 self.reader.count("failed");
                 return Some(Err(error.into()));
-            }
-            self.partial |= state.scanner.damaged;
-            let ended = state.parts.is_empty();
-            if state.chunk.len() >= CHUNK_BYTES || ended {
-                let chunk = Bytes::from(std::mem::take(&mut state.chunk));
-                if ended {
-                    self.reader.count(if self.partial { "partial" } else { "whole" });
-                } else {
-                    self.state = Some(state);
-                }
-                return (!chunk.is_empty()).then_some(Ok(chunk));
             }
         }
     }

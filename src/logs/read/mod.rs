@@ -90,6 +90,8 @@ pub enum ReadError {
     TooMany,
     #[error("the account's log cannot be read")]
     Io(#[from] io::Error),
+    #[error("a damaged place was passed over")]
+    Damaged,
     #[error("a search has failed by a defect of the program")]
     Defect,
     #[error("there are more than {max} intervals: ask for longer ones, or for less time")]

@@ -110,6 +110,23 @@ async fn damage_costs_its_place_only_and_is_told() {
 }
 
 #[tokio::test]
+async fn an_export_of_a_damaged_log_does_not_end_as_if_it_were_whole() {
+    let (dir, reader) = shipped(100, 1 << 20).await;
+    let path = files(dir.path(), "current.ndjson.zst").remove(0);
+    flip(&path, fs::metadata(&path).unwrap().len() as usize / 2);
+    let (mut export, mut lines, mut end) = (reader.export(all(7)).await.unwrap(), 0, None);
+    while let Some(chunk) = export.next().await {
+        assert!(end.is_none(), "nothing follows an error");
+        match chunk {
+            Ok(chunk) => lines += chunk.iter().filter(|byte| **byte == b'\n').count(),
+            Err(error) => end = Some(error),
+        }
+    }
+    assert!((1_960..2_000).contains(&lines), "what can be read is given: {lines}");
+    assert!(end.is_some());
+}
+
+#[tokio::test]
 async fn an_end_that_is_being_written_is_not_damage() {
     let (dir, reader) = shipped(10, 1 << 20).await;
     let path = files(dir.path(), "current.ndjson.zst").remove(0);
