@@ -32,7 +32,7 @@ const SIGNATURE: [u8; 3] = *b"SGB";
 const VERSION: u8 = 1;
 
 /// What the first eight bytes of every block are: where to look for one after damage.
-pub(super) const MAGIC: &[u8] = &START;
+pub const MAGIC: &[u8] = &START;
 
 /// What a block says of itself. See the module's header for the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

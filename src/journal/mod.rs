@@ -52,7 +52,7 @@ mod recovery;
 mod shelf;
 mod writer;
 
-pub use block::{Extent, Flaw, HEADER_BYTES, Header};
+pub use block::{Extent, Flaw, HEADER_BYTES, Header, MAGIC};
 pub use reader::{Reader, Step};
 pub use receipt::Receipt;
 pub use shelf::ReplayError;

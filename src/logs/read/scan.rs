@@ -11,7 +11,7 @@ use crate::domain::filter::Access;
 use crate::domain::log::Log;
 use crate::domain::query::Query;
 use crate::journal::disk::Disk;
-use crate::journal::{HEADER_BYTES, Header};
+use crate::journal::{HEADER_BYTES, Header, MAGIC};
 use std::io;
 use std::time::Instant;
 
@@ -109,9 +109,14 @@ impl Scanner {
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let Some((header, block)) = block(rest) else {
-                // A growing file may have been cut back since it was listed, and a sealed one dropped.
-                self.damaged |= !part.file.is_growing();
-                return Ok(());
+                if part.file.is_growing() {
+                    // It may have been cut back since it was listed; what is damaged in it was passed over then.
+                    return Ok(());
+                }
+                tracing::error!(path = %part.file.path().display(), "a place in a log cannot be read");
+                self.damaged = true;
+                rest = resync(rest);
+                continue;
             };
             rest = &rest[header.block_bytes()..];
             let sound = header.check(&block[HEADER_BYTES..]).is_ok();
@@ -176,6 +181,15 @@ pub(super) fn inflate(
     lines.shrink_to(BUFFER_BYTES_KEPT);
     lines.reserve(header.raw_bytes as usize);
     inflater.decompress_to_buffer(block.get(HEADER_BYTES..).unwrap_or_default(), lines).map(drop)
+}
+
+/// What begins with the next whole block, behind a place that is damaged.
+fn resync(bytes: &[u8]) -> &[u8] {
+    let candidates = memchr::memmem::find_iter(&bytes[1..], MAGIC).map(|at| &bytes[at + 1..]);
+    let is_whole = |bytes: &&[u8]| {
+        block(bytes).is_some_and(|(header, block)| header.check(&block[HEADER_BYTES..]).is_ok())
+    };
+    candidates.into_iter().find(is_whole).unwrap_or_default()
 }
 
 /// The block that `bytes` begin with, if all of it is there.

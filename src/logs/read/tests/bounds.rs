@@ -127,6 +127,29 @@ async fn an_export_of_a_damaged_log_does_not_end_as_if_it_were_whole() {
 }
 
 #[tokio::test]
+async fn a_broken_header_within_an_indexed_group_costs_its_block_only() {
+    let mut dir = tempfile::tempdir().unwrap();
+    for round in 0..2 {
+        let running = Running::start_in(dir, 2_000);
+        for n in 0..30 * (1 - round) {
+            running.ship(7, &(line(START_MS, 2 * n) + &line(START_MS, 2 * n + 1))).await;
+        }
+        model::indexed(running.dir.path()).await;
+        (dir, _) = running.close();
+    }
+    let reader = open(&dir.path().join("logs"), config(), None);
+    let path = files(dir.path(), "Z-00000000000000000001.ndjson.zst").remove(0);
+    assert!(path.with_added_extension("index").exists());
+    for at in [20, 12, 0] {
+        assert_eq!(reader.histogram(all(7), 1).await.unwrap().total, 60);
+        flip(&path, at);
+        let found = reader.search(all(7), 5_000, None).await.unwrap();
+        assert_eq!((found.logs.len(), found.partial), (58, true), "{at}");
+        flip(&path, at);
+    }
+}
+
+#[tokio::test]
 async fn an_end_that_is_being_written_is_not_damage() {
     let (dir, reader) = shipped(10, 1 << 20).await;
     let path = files(dir.path(), "current.ndjson.zst").remove(0);
