@@ -212,8 +212,8 @@ async fn search(api: &Api, which: &Which, limit: usize, look: Look) -> Result<()
         found.extend(page.logs);
         partial |= page.partial;
         match page.cursor {
-            // An answer may be empty and still have more behind it; but time that is over does not come again.
-            Some(next) if found.len() < limit && !page.partial => cursor = next,
+            // An answer may be empty and still have more behind it.
+            Some(next) if found.len() < limit => cursor = next,
             _ => break,
         }
     }
@@ -224,7 +224,7 @@ async fn search(api: &Api, which: &Which, limit: usize, look: Look) -> Result<()
     out.flush().map_err(ClientError::Output)?;
     if partial {
         eprintln!(
-            "shipgate: not all logs were looked at in time: ask for a shorter time, with --from and --to"
+            "shipgate: logs may be missing: there was no time for all, or a place in the log is damaged; a shorter time, with --from and --to, may help"
         );
     } else if found.is_empty() && io::stderr().is_terminal() {
         eprintln!("shipgate: no log matches");

@@ -32,9 +32,10 @@ pub(in crate::control) struct Page {
 pub(in crate::control) struct Logs {
     /// Newest first.
     logs: Vec<LogObject>,
-    /// Asks for the next page; `null` on the last one.
+    /// Asks for the next page; `null` on the last one, and where going on would leave logs out.
     cursor: Option<String>,
-    /// Whether logs are missing: there was no time for all, or some cannot be read.
+    /// Whether logs are missing: there was no time for all, or some cannot be read. With a cursor, the next pages bring those for which
+    /// there was no time.
     partial: bool,
     /// Bytes of logs that were looked through; missing for a shared token, which is not told how much it may not see.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! Everything that matches, as a stream: each chunk is read when it is asked for, so that a slow taker costs nothing but its place.
 
 use super::files::{Contents, Part};
+use super::place::{Floor, Order};
 use super::scan::{Lookup, Scanner};
 use super::sieve::Sieve;
 use super::{Asked, ReadError, Reader};
@@ -24,13 +25,15 @@ struct State {
     asked: Asked,
     parts: VecDeque<Part>,
     scanner: Scanner,
+    floor: Floor,
     chunk: Vec<u8>,
 }
 
 impl Export {
     pub(super) fn new(reader: Reader, asked: Asked, contents: Contents) -> Self {
         let scanner = Scanner::new(contents.damaged, None);
-        let state = State { asked, parts: contents.parts.into(), scanner, chunk: Vec::new() };
+        let floor = Floor::new(Order::NewestFirst);
+        let state = State { asked, parts: contents.parts.into(), scanner, floor, chunk: Vec::new() };
         Self { reader, state: Some(state) }
     }
 
@@ -86,7 +89,7 @@ impl State {
             chunk.push(b'\n');
         };
         let Asked { account, lookup, .. } = &self.asked;
-        self.scanner.scan(&*inner.disk, *account, &part, lookup, &|| 0, &mut visit)?;
+        self.scanner.scan(&*inner.disk, *account, &part, lookup, &self.floor, &mut visit)?;
         inner.metrics.search.scanned_bytes.inc_by(self.scanner.scanned_bytes - before);
         Ok(())
     }

@@ -34,7 +34,7 @@ mod tail;
 
 pub use count::{Bucket, Field, Fields, Histogram, Value};
 pub use export::Export;
-pub use place::{Cursor, CursorMalformed};
+pub use place::{Cursor, CursorMalformed, Order};
 pub use search::{Found, FoundLog};
 pub use sieve::{Sieve, time_ms};
 pub use tail::{Block, Tail, TailEnd, Tails};
@@ -47,13 +47,12 @@ use crate::domain::query::Query;
 use crate::journal::disk::Disk;
 use crate::metrics::Metrics;
 use files::{Contents, Part};
-use place::Place;
+use place::{Floor, Place};
 use pool::{GivenUp, Next, Pool};
 use scan::{Lookup, Scanner, Visit};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -153,7 +152,7 @@ struct Asked {
 struct Worker<G> {
     scanner: Scanner,
     gathered: G,
-    /// The newest time that a log can have in parts for which there was no time.
+    /// The key of the time that comes first of what may be in parts for which there was no time.
     left_ms: Option<u64>,
     failure: Option<io::Error>,
 }
@@ -180,8 +179,20 @@ impl Reader {
         limit: usize,
         before: Option<Cursor>,
     ) -> Result<Found, ReadError> {
+        self.search_by(Order::NewestFirst, question, limit, before).await
+    }
+
+    /// The same in either order. A cursor is good for the order that it was given out in.
+    pub async fn search_by(
+        &self,
+        order: Order,
+        question: Question,
+        limit: usize,
+        after: Option<Cursor>,
+    ) -> Result<Found, ReadError> {
         let asked = self.ask(&question)?;
-        self.answered(asked.begun, search::search(self, asked, limit, before).await, |found| found.partial)
+        let begun = asked.begun;
+        self.answered(begun, search::search(self, order, asked, limit, after).await, |found| found.partial)
     }
 
     /// How many logs match, interval by interval. Intervals begin at multiples of their length; those without logs are left out.
@@ -207,7 +218,9 @@ impl Reader {
         let begun = asked.begun;
         let gathering = async {
             let contents = self.contents(&asked).await?;
-            let mut workers = self.scan(asked, contents, || Each(empty()), Arc::default()).await?;
+            let mut workers = self
+                .scan(asked, contents, || Each(empty()), Arc::new(Floor::new(Order::NewestFirst)))
+                .await?;
             let first = workers.pop().ok_or(ReadError::Defect)?;
             Ok(workers.into_iter().fold(first, Worker::merge))
         };
@@ -293,27 +306,26 @@ impl Reader {
         Ok(all)
     }
 
-    /// Looks through parts, in their order. Logs older than `floor_ms`, which may rise meanwhile, need not be visited.
+    /// Looks through parts, in their order. Logs that `floor` does not want need not be visited.
     async fn scan<G: Visit + Send + 'static>(
         &self,
         asked: Asked,
         contents: Contents,
         empty: impl Fn() -> G,
-        floor_ms: Arc<AtomicU64>,
+        floor: Arc<Floor>,
     ) -> Result<Vec<Worker<G>>, ReadError> {
         let inner = self.0.clone();
         let deadline = asked.begun + inner.config.time_max;
         let step = move |worker: &mut Worker<G>, part: Part| {
-            let newest_ms = part.times_ms.map_or(u64::MAX, |(_, newest)| newest);
-            if newest_ms < floor_ms.load(Ordering::Relaxed) {
+            let first_ms = floor.order.first_ms(part.times_ms);
+            if !floor.wants(first_ms) {
                 return Next::GoOn;
             }
             if clock::monotonic() >= deadline {
-                worker.left_ms = worker.left_ms.max(Some(newest_ms));
+                worker.left_ms = worker.left_ms.max(Some(first_ms));
                 return Next::GoOn;
             }
             let before = worker.scanner.scanned_bytes;
-            let floor = || floor_ms.load(Ordering::Relaxed);
             let scanned = worker.scanner.scan(
                 &*inner.disk,
                 asked.account,
@@ -324,7 +336,7 @@ impl Reader {
             );
             inner.metrics.search.scanned_bytes.inc_by(worker.scanner.scanned_bytes - before);
             if worker.scanner.was_stopped {
-                worker.left_ms = worker.left_ms.max(Some(newest_ms));
+                worker.left_ms = worker.left_ms.max(Some(first_ms));
             }
             worker.failure = worker.failure.take().or(scanned.err());
             if worker.failure.is_some() { Next::Enough } else { Next::GoOn }

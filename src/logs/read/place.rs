@@ -1,7 +1,69 @@
 //! Places in an account's log, in the order in which logs are shown, and the cursor that carries one to a client and back.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// In which order logs are shown. One search serves both: it looks for the greatest keys, and of what comes first the key is greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+impl Order {
+    /// The key of a time, and the time of a key.
+    pub(super) fn key_ms(self, time_ms: u64) -> u64 {
+        match self {
+            Self::NewestFirst => time_ms,
+            Self::OldestFirst => !time_ms,
+        }
+    }
+
+    /// The key of a place.
+    pub(super) fn key(self, place: Place) -> Place {
+        match self {
+            Self::NewestFirst => place,
+            Self::OldestFirst => Place { time_ms: !place.time_ms, seq: !place.seq, at: !place.at },
+        }
+    }
+
+    /// The greatest key between two times, or of all if they are not known.
+    pub(super) fn first_ms(self, times_ms: Option<(u64, u64)>) -> u64 {
+        times_ms.map_or(u64::MAX, |(oldest_ms, newest_ms)| self.key_ms(oldest_ms).max(self.key_ms(newest_ms)))
+    }
+}
+
+/// From which time's key on logs are wanted. It rises as better ones are found.
+pub(super) struct Floor {
+    pub order: Order,
+    key_ms: AtomicU64,
+}
+
+impl Floor {
+    /// All are wanted.
+    pub(super) fn new(order: Order) -> Self {
+        Self { order, key_ms: AtomicU64::new(0) }
+    }
+
+    pub(super) fn raise(&self, key_ms: u64) {
+        self.key_ms.store(key_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn wants(&self, key_ms: u64) -> bool {
+        key_ms >= self.key_ms.load(Ordering::Relaxed)
+    }
+
+    /// The times that are wanted at this moment.
+    pub(super) fn times_ms(&self) -> RangeInclusive<u64> {
+        let key_ms = self.key_ms.load(Ordering::Relaxed);
+        match self.order {
+            Order::NewestFirst => key_ms..=u64::MAX,
+            Order::OldestFirst => 0..=self.order.key_ms(key_ms),
+        }
+    }
+}
 
 /// Where a log is. Newest first means: from the greatest place to the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +76,7 @@ pub(super) struct Place {
     pub at: u32,
 }
 
-/// From where to go on: everything before this place is still to be shown. As text it is 48 hexadecimal digits which mean nothing to
+/// From where to go on, in the order in which it was searched: everything whose key is less is still to be shown. As text it is 48 hexadecimal digits which mean nothing to
 /// others, and whose checksum finds what was cut or mistyped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub(super) Place);
@@ -25,9 +87,9 @@ pub struct Cursor(pub(super) Place);
 pub struct CursorMalformed;
 
 impl Cursor {
-    /// Everything up to this time, it included, is still to be shown.
-    pub(super) fn upto(time_ms: u64) -> Self {
-        Self(Place { time_ms: time_ms.saturating_add(1), seq: 0, at: 0 })
+    /// Everything up to this time's key, it included, is still to be shown.
+    pub(super) fn upto(key_ms: u64) -> Self {
+        Self(Place { time_ms: key_ms.saturating_add(1), seq: 0, at: 0 })
     }
 
     fn bytes(&self) -> [u8; 20] {

@@ -3,7 +3,7 @@
 use super::files::Part;
 use super::hunt::Hunt;
 use super::needs::Need;
-use super::place::Place;
+use super::place::{Floor, Place};
 use super::sieve::Sieve;
 use crate::clock;
 use crate::domain::account::AccountId;
@@ -13,6 +13,7 @@ use crate::domain::query::Query;
 use crate::journal::disk::Disk;
 use crate::journal::{HEADER_BYTES, Header, MAGIC};
 use std::io;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 /// After how many lines it is looked whether there is time left.
@@ -40,14 +41,21 @@ impl Lookup {
     }
 
     /// Shows a line, if it passes.
-    fn show(&self, header: &Header, at: usize, line: &[u8], floor_ms: u64, visit: &mut dyn Visit) {
+    fn show(
+        &self,
+        header: &Header,
+        at: usize,
+        line: &[u8],
+        times_ms: &RangeInclusive<u64>,
+        visit: &mut dyn Visit,
+    ) {
         if self.takes_all
             && let Some(time_ms) = self.sieve.early_time_ms(line)
-            && (time_ms < floor_ms || visit.time(time_ms))
+            && (!times_ms.contains(&time_ms) || visit.time(time_ms))
         {
             return;
         }
-        if let Some((time_ms, log)) = self.sieve.pass_from(line, header.first_received_ms, floor_ms) {
+        if let Some((time_ms, log)) = self.sieve.pass_within(line, header.first_received_ms, times_ms) {
             visit.log(Place { time_ms, seq: header.seq, at: at as u32 }, &log);
         }
     }
@@ -94,15 +102,14 @@ impl Scanner {
         Self { inflater: None, lines: Vec::new(), scanned_bytes: 0, damaged, deadline, was_stopped: false }
     }
 
-    /// Visits the logs of `account` in `part` that pass and are not older than `floor_ms`, in the order in which they are
-    /// stored.
+    /// Visits the logs of `account` in `part` that pass and that `floor` wants, in the order in which they are stored.
     pub(super) fn scan(
         &mut self,
         disk: &dyn Disk,
         account: AccountId,
         part: &Part,
         lookup: &Lookup,
-        floor_ms: &dyn Fn() -> u64,
+        floor: &Floor,
         visit: &mut dyn Visit,
     ) -> io::Result<()> {
         let bytes = part.file.read(disk, part)?;
@@ -126,7 +133,7 @@ impl Scanner {
                 continue;
             }
             self.scanned_bytes += self.lines.len() as u64;
-            if !self.visit_lines(&header, lookup, floor_ms(), visit) {
+            if !self.visit_lines(&header, lookup, &floor.times_ms(), visit) {
                 self.was_stopped = true;
                 return Ok(());
             }
@@ -143,7 +150,13 @@ impl Scanner {
     }
 
     /// False: time ran out.
-    fn visit_lines(&self, header: &Header, lookup: &Lookup, floor_ms: u64, visit: &mut dyn Visit) -> bool {
+    fn visit_lines(
+        &self,
+        header: &Header,
+        lookup: &Lookup,
+        times_ms: &RangeInclusive<u64>,
+        visit: &mut dyn Visit,
+    ) -> bool {
         let (mut seen, mut in_time) = (0_usize, true);
         let mut show = |at: usize, line: &[u8]| {
             seen += 1;
@@ -151,7 +164,7 @@ impl Scanner {
                 in_time &= self.deadline.is_none_or(|deadline| clock::monotonic() < deadline);
             }
             if in_time {
-                lookup.show(header, at, line, floor_ms, visit);
+                lookup.show(header, at, line, times_ms, visit);
             }
         };
         if let Some(hunt) = &lookup.hunt {

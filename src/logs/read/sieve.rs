@@ -6,6 +6,7 @@ use crate::domain::filter::Access;
 use crate::domain::log::{Log, Scalar};
 use crate::domain::query::Query;
 use crate::domain::timestamp::instant_ms;
+use std::ops::RangeInclusive;
 
 /// Epoch numbers below this are seconds: as milliseconds they would lie in 1973 or before, as seconds up to the year 5138.
 const SECONDS_BELOW: f64 = 1e11;
@@ -34,17 +35,17 @@ impl Sieve {
 
     /// A line, without its end, as a log with its time, if it passes.
     pub fn pass<'a>(&self, line: &'a [u8], received_ms: u64) -> Option<(u64, Log<'a>)> {
-        self.pass_from(line, received_ms, 0)
+        self.pass_within(line, received_ms, &(0..=u64::MAX))
     }
 
-    /// The same of logs that are not older than `floor_ms`.
-    pub(super) fn pass_from<'a>(
+    /// The same of logs of these times.
+    pub(super) fn pass_within<'a>(
         &self,
         line: &'a [u8],
         received_ms: u64,
-        floor_ms: u64,
+        times_ms: &RangeInclusive<u64>,
     ) -> Option<(u64, Log<'a>)> {
-        let is_in_time = |time_ms| time_ms >= floor_ms && self.is_in_time(time_ms);
+        let is_in_time = |time_ms| times_ms.contains(&time_ms) && self.is_in_time(time_ms);
         let early = quick_time_ms(line);
         if early.is_some_and(|time_ms| !is_in_time(time_ms)) {
             return None;

@@ -6,17 +6,12 @@ use super::aggregations::{Aggregation, parse_all};
 use super::query::{TIME_FIELD, Turning};
 use super::{unsupported, wrong};
 use crate::domain::query::Query;
+use crate::logs::read::Order;
 use serde_json::{Map, Value};
 
 /// The last log that can be asked for, as in Elasticsearch.
 const WINDOW_MAX: usize = 10_000;
 const SIZE_DEFAULT: usize = 10;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    NewestFirst,
-    OldestFirst,
-}
 
 pub(super) struct Search {
     pub query: Query,

@@ -14,7 +14,7 @@ use super::{Reading, failed};
 use crate::clock::monotonic;
 use aggregations::Totals;
 use axum::Json;
-use body::{Order, Search};
+use body::Search;
 use serde_json::{Map, Value, json};
 use url::UrlParts;
 
@@ -57,10 +57,9 @@ async fn answer(reading: &Reading, body: &Map<String, Value>) -> Result<Value, A
         }
     };
     let finding = async {
-        match (search.size, search.order) {
-            (0, _) => Ok((Vec::new(), false)),
-            (_, Order::NewestFirst) => hits::newest(reading, question(), search.from + search.size).await,
-            (_, Order::OldestFirst) => hits::oldest(reading, question(), search.from + search.size).await,
+        match search.size {
+            0 => Ok((Vec::new(), false)),
+            size => hits::first(reading, question(), search.order, search.from + size).await,
         }
     };
     let (counted, found) = tokio::join!(counting, finding);

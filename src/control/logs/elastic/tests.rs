@@ -1,8 +1,8 @@
 use super::aggregations::Totals;
-use super::body::{Order, Search};
+use super::body::Search;
 use crate::control::error::ApiError;
 use crate::domain::log::Log;
-use crate::logs::read::{Gather, time_ms};
+use crate::logs::read::{Gather, Order, time_ms};
 use serde_json::{Value, json};
 
 /// 2026-01-31T12:34:56.789Z

@@ -216,6 +216,22 @@ async fn long_and_deep_lines_are_found() {
 }
 
 #[tokio::test]
+async fn the_oldest_logs_are_found_without_reading_the_rest() {
+    let (dir, _) = shipped(200, 2_000).await;
+    let running = Running::start_in(dir, 2_000);
+    model::indexed(running.dir.path()).await;
+    // Older than all that came before.
+    running.ship(7, &line(START_MS - 1, 0)).await;
+    running.settled().await;
+    let found = running.reader.search_by(Order::OldestFirst, all(7), 3, None).await.unwrap();
+    let times: Vec<_> = found.logs.iter().map(|log| log.time_ms - (START_MS - 1)).collect();
+    assert_eq!(times, [0, 1, 2]);
+    let all_bytes = running.reader.search(all(7), 5_000, None).await.unwrap().scanned_bytes;
+    assert!(found.scanned_bytes < all_bytes / 2, "{} of {all_bytes}", found.scanned_bytes);
+    running.close();
+}
+
+#[tokio::test]
 async fn an_answer_has_so_many_bytes_and_goes_on() {
     let (dir, _) = shipped(20, 1 << 20).await;
     let config = Config { found_bytes_max: 500, ..config() };

@@ -146,20 +146,23 @@ async fn check(reader: &Reader, lines: &[String], question: &Question, random: &
     let mut newest_first: Vec<_> =
         expect.iter().enumerate().map(|(n, (time_ms, line))| (*time_ms, n, *line)).collect();
     newest_first.sort_unstable_by(|a, b| b.cmp(a));
-    let (limit, mut cursor, mut found) = (1 + random.below(40), None, vec![]);
-    loop {
-        let page = reader.search(question.clone(), limit, cursor).await.unwrap();
-        assert!(page.logs.len() <= limit && !page.partial);
-        found.extend(page.logs);
-        cursor = page.cursor.map(|cursor| cursor.to_string().parse().unwrap());
-        if cursor.is_none() || found.len() > lines.len() {
-            break;
+    let mut expect_found: Vec<_> = newest_first.iter().map(|(time_ms, _, line)| (*time_ms, *line)).collect();
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let (limit, mut cursor, mut found) = (1 + random.below(40), None, vec![]);
+        loop {
+            let page = reader.search_by(order, question.clone(), limit, cursor).await.unwrap();
+            assert!(page.logs.len() <= limit && !page.partial);
+            found.extend(page.logs);
+            cursor = page.cursor.map(|cursor| cursor.to_string().parse().unwrap());
+            if cursor.is_none() || found.len() > lines.len() {
+                break;
+            }
         }
+        let found: Vec<_> =
+            found.iter().map(|log| (log.time_ms, std::str::from_utf8(&log.line).unwrap())).collect();
+        assert_eq!(found, expect_found, "{order:?} {question:?}");
+        expect_found.reverse();
     }
-    let found: Vec<_> =
-        found.iter().map(|log| (log.time_ms, std::str::from_utf8(&log.line).unwrap())).collect();
-    let expect_found: Vec<_> = newest_first.iter().map(|(time_ms, _, line)| (*time_ms, *line)).collect();
-    assert_eq!(found, expect_found, "{question:?}");
 
     let interval_ms = 1 + random.below(20_000) as u64;
     let histogram = reader.histogram(question.clone(), interval_ms).await.unwrap();
