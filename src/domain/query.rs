@@ -10,6 +10,9 @@ use limit::Limit;
 use number::Number;
 use parse::QueryError;
 
+/// Tests of single values in one question, at most, as in Elasticsearch.
+pub const TESTS_MAX: usize = 1_024;
+
 /// A question that a log answers with yes or no.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Query {
@@ -56,6 +59,15 @@ impl Query {
     /// Parses what was typed into a search box; an empty text asks for every log. `now` in it is `now_ms`.
     pub fn parse(text: &str, now_ms: u64) -> Result<Self, QueryError> {
         parse::parse(text, now_ms)
+    }
+
+    /// How many tests it consists of: what a log may cost, at most.
+    pub fn tests(&self) -> usize {
+        match self {
+            Self::All | Self::Value { .. } => 1,
+            Self::And(queries) | Self::Or(queries) => queries.iter().map(Self::tests).sum::<usize>().max(1),
+            Self::Not(query) => query.tests(),
+        }
     }
 
     pub fn matches(&self, log: &Log) -> bool {

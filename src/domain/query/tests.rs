@@ -297,7 +297,9 @@ fn a_text_has_bounds() {
     let deep = |groups: usize| "(".repeat(groups) + "a" + &")".repeat(groups);
     assert!(Query::parse(&deep(32), NOW_MS).is_ok());
     assert_eq!(Query::parse(&deep(33), NOW_MS).unwrap_err().column, 33);
-    assert!(Query::parse(&"a ".repeat(2_048), NOW_MS).is_ok());
+    assert_eq!(Query::parse(&"a ".repeat(1_024), NOW_MS).unwrap().tests(), 1_024);
+    assert_eq!(Query::parse(&"a ".repeat(2_048), NOW_MS).unwrap_err().column, 2_049);
+    assert!(Query::parse(&"-(a OR x:(b c)) ".repeat(256), NOW_MS).is_ok());
     assert_eq!(Query::parse(&"é".repeat(2_049), NOW_MS).unwrap_err().column, 2_049);
     for hostile in ["(", "!", "NOT ", "-", "a:", "a:(", "\"", "[", "a OR ", "*", "\\", "a:[", "&&"] {
         let _ = Query::parse(&hostile.repeat(4_096 / hostile.len()), NOW_MS);

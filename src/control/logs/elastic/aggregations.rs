@@ -5,12 +5,15 @@ use super::query::{TIME_FIELD, options};
 use super::{field, unsupported, wrong};
 use crate::domain::log::{Log, Scalar};
 use crate::domain::moment::{self, Moment};
+use crate::domain::query::number::Number;
 use crate::domain::timestamp::rfc3339_millis;
 use crate::logs::read::Gather;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 
 const DEPTH_MAX: usize = 3;
+/// Aggregations in one body.
+const AGGREGATIONS_MAX: usize = 64;
 /// Buckets in one answer, and in what one worker gathers for it.
 const BUCKETS_MAX: usize = 65_536;
 /// Longer values are not told apart from one another.
@@ -52,9 +55,19 @@ struct By {
     descending: bool,
 }
 
+impl Aggregation {
+    fn count(&self) -> usize {
+        1 + self.within.iter().map(Self::count).sum::<usize>()
+    }
+}
+
 /// The aggregations of a body, or within another one.
 pub(super) fn parse_all(value: &Value, path: &str, now_ms: u64) -> Result<Vec<Aggregation>, ApiError> {
-    parse_within(value, path, now_ms, 1)
+    let all = parse_within(value, path, now_ms, 1)?;
+    match all.iter().map(Aggregation::count).sum::<usize>() > AGGREGATIONS_MAX {
+        true => Err(wrong(path, format!("there are more than {AGGREGATIONS_MAX} aggregations"))),
+        false => Ok(all),
+    }
 }
 
 fn parse_within(value: &Value, path: &str, now_ms: u64, depth: usize) -> Result<Vec<Aggregation>, ApiError> {
@@ -287,11 +300,13 @@ fn values(log: &Log, field: &str) -> Vec<(String, bool)> {
     log.any(field, |scalar| {
         let text = scalar.text();
         let end = text.floor_char_boundary(VALUE_BYTES_MAX);
-        if *scalar != Scalar::Null && !found.iter().any(|(known, _)| known == &text[..end]) {
+        if *scalar != Scalar::Null {
             found.push((text[..end].to_owned(), matches!(scalar, Scalar::Number(_))));
         }
         false
     });
+    found.sort_unstable();
+    found.dedup_by(|(one, _), (other, _)| one == other);
     found
 }
 
@@ -373,9 +388,10 @@ fn show_terms(
     room: &mut usize,
 ) -> Result<Value, ApiError> {
     let mut sorted: Vec<_> = terms.iter().filter(|(_, term)| term.bucket.count >= count_min).collect();
-    let by_key = |one: &str, other: &str| match (one.parse::<f64>(), other.parse::<f64>()) {
-        (Ok(one), Ok(other)) => one.total_cmp(&other),
-        _ => one.cmp(other),
+    // Numbers come before texts: compared one way here and another there, they would be in no order at all.
+    let by_key = |one: &str, other: &str| match (Number::parse(one), Number::parse(other)) {
+        (Some(one), Some(other)) => one.as_f64().total_cmp(&other.as_f64()),
+        (one, other) => other.is_some().cmp(&one.is_some()),
     };
     sorted.sort_by(|(one, a), (other, b)| {
         let keys = by_key(one, other).then_with(|| one.cmp(other));

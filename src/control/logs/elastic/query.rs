@@ -3,13 +3,13 @@
 use super::super::super::error::ApiError;
 use super::super::asked::Span;
 use super::{field, sole, unsupported, wrong};
+use crate::domain::moment::Moment;
 use crate::domain::query::limit::Limit;
+use crate::domain::query::number::Number;
 use crate::domain::query::parse::QueryError;
-use crate::domain::query::{Bound, Query, Test};
+use crate::domain::query::{Bound, Query, TESTS_MAX, Test};
 use serde_json::{Map, Value};
 
-/// Tests of single values in one body, at most.
-const TESTS_MAX: usize = 1_024;
 /// Which field tells a log's time.
 pub(super) const TIME_FIELD: &str = "@timestamp";
 
@@ -31,45 +31,59 @@ impl Turning {
 
     /// `must`: whatever does not match this does not match the whole.
     pub(super) fn query(&mut self, value: &Value, path: &str, must: bool) -> Result<Query, ApiError> {
-        self.tests += 1;
-        if self.tests > TESTS_MAX {
-            return Err(wrong(path, format!("there are more than {TESTS_MAX} clauses")));
-        }
         let (kind, value) = sole(value, path)?;
         let path = format!("{path}.{kind}");
+        let query = self.of_kind(kind, value, &path, must)?;
+        // What these consist of has been counted.
+        if !matches!(kind, "bool" | "constant_score" | "terms" | "match" | "query_string") {
+            self.count(1, &path)?;
+        }
+        Ok(query)
+    }
+
+    /// Takes so many more tests of a value.
+    fn count(&mut self, tests: usize, path: &str) -> Result<(), ApiError> {
+        self.tests = self.tests.saturating_add(tests);
+        match self.tests > TESTS_MAX {
+            true => Err(wrong(path, format!("there are more than {TESTS_MAX} clauses and values"))),
+            false => Ok(()),
+        }
+    }
+
+    fn of_kind(&mut self, kind: &str, value: &Value, path: &str, must: bool) -> Result<Query, ApiError> {
         match kind {
-            "match_all" => options(value, &path, &["boost"]).map(|_| Query::All),
+            "match_all" => options(value, path, &["boost"]).map(|_| Query::All),
             "match_none" => Ok(Query::Or(Vec::new())),
-            "bool" => self.bool(value, &path, must),
+            "bool" => self.bool(value, path, must),
             "constant_score" => {
-                let inner = options(value, &path, &["filter", "boost"])?.get("filter");
-                let inner = inner.ok_or_else(|| wrong(&path, "must have a filter"))?;
+                let inner = options(value, path, &["filter", "boost"])?.get("filter");
+                let inner = inner.ok_or_else(|| wrong(path, "must have a filter"))?;
                 self.query(inner, &format!("{path}.filter"), must)
             }
             "term" => {
-                let (name, value) = sole(value, &path)?;
-                let test = self.exactly(plain(value, "value", &[], &path)?, &format!("{path}.{name}"))?;
+                let (name, value) = sole(value, path)?;
+                let test = self.exactly(plain(value, "value", &[], path)?, &format!("{path}.{name}"))?;
                 Ok(Query::Value { field: Some(field(name)), test })
             }
-            "terms" => self.terms(value, &path),
-            "match" => self.matching(value, &path),
+            "terms" => self.terms(value, path),
+            "match" => self.matching(value, path),
             "match_phrase" => {
-                let (name, value) = sole(value, &path)?;
+                let (name, value) = sole(value, path)?;
                 let path = format!("{path}.{name}");
                 let text = text(plain(value, "query", &[], &path)?, &path)?;
                 Ok(Query::Value { field: Some(field(name)), test: Test::words(&text) })
             }
             "range" => {
-                let (name, limits) = sole(value, &path)?;
+                let (name, limits) = sole(value, path)?;
                 self.range(name, limits, &format!("{path}.{name}"), must)
             }
             "exists" => {
-                let name = options(value, &path, &["field", "boost"])?.get("field").and_then(Value::as_str);
-                let name = name.ok_or_else(|| wrong(&path, "must have a field"))?;
+                let name = options(value, path, &["field", "boost"])?.get("field").and_then(Value::as_str);
+                let name = name.ok_or_else(|| wrong(path, "must have a field"))?;
                 Ok(Query::Value { field: Some(field(name)), test: Test::Exists })
             }
-            "query_string" => self.query_string(value, &path),
-            _ => Err(unsupported(&path)),
+            "query_string" => self.query_string(value, path),
+            _ => Err(unsupported(path)),
         }
     }
 
@@ -77,6 +91,7 @@ impl Turning {
         const KNOWN: &[&str] = &["must", "filter", "should", "must_not", "minimum_should_match", "boost"];
         let clauses = options(value, path, KNOWN)?;
         let mut all = Vec::new();
+        let before = self.tests;
         for name in ["must", "filter"] {
             all.extend(self.clauses(clauses.get(name), &format!("{path}.{name}"), must)?);
         }
@@ -85,6 +100,7 @@ impl Turning {
             all.push(Query::Not(Box::new(query)));
         }
         let should = self.clauses(clauses.get("should"), &format!("{path}.should"), false)?;
+        self.count(usize::from(self.tests == before), path)?;
         let needed = match clauses.get("minimum_should_match") {
             None => usize::from(!should.is_empty() && !is_optional),
             Some(value) => {
@@ -139,7 +155,7 @@ impl Turning {
         };
         let path = format!("{path}.{name}");
         let values = values.as_array().ok_or_else(|| wrong(&path, "must be an array"))?;
-        self.tests += values.len();
+        self.count(values.len().max(1), &path)?;
         let test = |(n, value)| {
             let test = self.exactly(value, &format!("{path}[{n}]"))?;
             Ok(Query::Value { field: Some(field(name)), test })
@@ -154,8 +170,8 @@ impl Turning {
         let operator = value.get("operator").and_then(Value::as_str).unwrap_or("or").to_ascii_lowercase();
         let text = text(plain(value, "query", &["operator", "lenient"], &path)?, &path)?;
         let word = |word| Query::Value { field: Some(field(name)), test: Test::words(word) };
+        self.count(text.split_whitespace().count().max(1), &path)?;
         let mut words: Vec<_> = text.split_whitespace().map(word).collect();
-        self.tests += words.len();
         match operator.as_str() {
             "or" | "and" if words.len() == 1 => Ok(words.remove(0)),
             "or" => Ok(Query::Or(words)),
@@ -181,18 +197,15 @@ impl Turning {
             let limit = Limit::new(&text(value, &path)?, self.now_ms);
             match limit {
                 Limit::Text(_) if name == TIME_FIELD => Err(wrong(&path, "is no time")),
+                Limit::Number(number) if name == TIME_FIELD => Ok(Some(Limit::Time(moment(number)))),
                 limit => Ok(Some(limit)),
             }
         };
         let [gte, gt, lte, lt] = [limit("gte")?, limit("gt")?, limit("lte")?, limit("lt")?];
         if must && name == TIME_FIELD {
-            for limit in [&gte, &gt].into_iter().flatten() {
-                self.span.from_ms = self.span.from_ms.max(milliseconds(limit).map(|(first, _)| first));
-            }
-            for limit in [&lte, &lt].into_iter().flatten() {
-                let end_ms = milliseconds(limit).map(|(_, last)| last.saturating_add(1));
-                self.span.to_ms = [self.span.to_ms, end_ms].into_iter().flatten().min();
-            }
+            // Here all of it is said by the logs' own times, however those are written.
+            self.narrow([gte, gt], [lte, lt]);
+            return Ok(Query::All);
         }
         let test = |from, to| Query::Value { field: Some(field(name)), test: Test::Range { from, to } };
         let one = |limit: Option<Limit>, bound: fn(Limit) -> Bound| limit.map_or(Bound::Unbounded, bound);
@@ -206,6 +219,19 @@ impl Turning {
             Some(lt) => Query::And(vec![test(from, to), test(Bound::Unbounded, Bound::Excluded(lt))]),
             None => test(from, to),
         })
+    }
+
+    /// Takes the limits of all logs' times: each pair is the one that is included and the one that is not.
+    fn narrow(&mut self, [gte, gt]: [Option<Limit>; 2], [lte, lt]: [Option<Limit>; 2]) {
+        let first =
+            |limit| if let Some(Limit::Time(moment)) = limit { Some(moment.first_ms()) } else { None };
+        let behind = |limit| match limit {
+            Some(Limit::Time(moment)) => Some(moment.last_ms().saturating_add(1)),
+            _ => None,
+        };
+        let Span { from_ms, to_ms } = self.span;
+        self.span.from_ms = [from_ms, first(gte), behind(gt)].into_iter().max().flatten();
+        self.span.to_ms = [to_ms, behind(lte), first(lt)].into_iter().flatten().min();
     }
 
     fn query_string(&mut self, value: &Value, path: &str) -> Result<Query, ApiError> {
@@ -223,19 +249,18 @@ impl Turning {
         let text =
             given.get("query").and_then(Value::as_str).ok_or_else(|| wrong(&path, "must be a text"))?;
         let malformed =
-            |QueryError { column, message }| ApiError::Query { column, path: Some(path), message };
-        Query::parse(text, self.now_ms).map_err(malformed)
+            |QueryError { column, message }| ApiError::Query { column, path: Some(path.clone()), message };
+        let query = Query::parse(text, self.now_ms).map_err(malformed)?;
+        self.count(query.tests(), &path)?;
+        Ok(query)
     }
 }
 
-/// The milliseconds since the Unix epoch that a limit begins and ends in.
-fn milliseconds(limit: &Limit) -> Option<(u64, u64)> {
-    match limit {
-        Limit::Time(moment) => Some((moment.first_ms(), moment.last_ms())),
-        // A cast saturates.
-        Limit::Number(number) => Some((number.as_f64().floor() as u64, number.as_f64().ceil() as u64)),
-        Limit::Text(_) => None,
-    }
+/// The millisecond since the Unix epoch that a number means.
+fn moment(number: Number) -> Moment {
+    // A cast saturates, far from any log's time.
+    let ms = i128::from(number.as_f64() as i64);
+    Moment { first_ns: ms * 1_000_000, last_ns: ms * 1_000_000 + 999_999 }
 }
 
 /// A value, or that of an object with options.

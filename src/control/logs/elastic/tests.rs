@@ -106,7 +106,7 @@ fn a_time_that_must_hold_narrows_what_is_read() {
         json!({"range": {"@timestamp": {"gte": "2026-01-31T12:00:00Z", "lt": "2026-01-31T12:10:00.5Z"}}});
     let search = parse(&json!({"query": {"bool": {"filter": [range]}}})).unwrap();
     assert_eq!(search.span.from_ms, Some(1_769_860_800_000));
-    assert_eq!(search.span.to_ms, Some(1_769_861_400_600));
+    assert_eq!(search.span.to_ms, Some(1_769_861_400_500));
     for query in [
         json!({"bool": {"must_not": [range]}}),
         json!({"bool": {"should": [range]}}),
@@ -274,4 +274,67 @@ fn more_buckets_than_there_is_room_for_are_refused() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn a_body_with_too_many_clauses_is_refused_at_the_first_too_many() {
+    let numbers = |count: u64| (0..count).collect::<Vec<_>>();
+    let words = |count: usize| "a ".repeat(count);
+    let many = |count: usize| vec![json!({"term": {"n": 1}}); count];
+    let refused = |query: Value| match parse(&json!({"query": query})) {
+        Ok(_) => None,
+        Err(ApiError::Unsupported { path, message }) => Some((path, message)),
+        Err(other) => Some((format!("{other:?}"), String::new())),
+    };
+    for (query, path) in [
+        (json!({"terms": {"n": numbers(80_000)}}), "query.terms.n"),
+        (json!({"match": {"n": words(1_025)}}), "query.match.n"),
+        (json!({"bool": {"must": many(1_025)}}), "query.bool.must[1024].term"),
+        (
+            json!({"bool": {"must": many(1_000), "filter": {"terms": {"n": numbers(25)}}}}),
+            "query.bool.filter.terms.n",
+        ),
+        (
+            json!({"bool": {"must": [{"query_string": {"query": words(1_000)}}, {"query_string": {"query": words(25)}}]}}),
+            "query.bool.must[1].query_string.query",
+        ),
+    ] {
+        let (at, message) = refused(query).unwrap();
+        assert_eq!((at.as_str(), message.contains("1024")), (path, true), "{message}");
+    }
+    for query in [
+        json!({"terms": {"n": numbers(1_024)}}),
+        json!({"match": {"n": words(1_024)}}),
+        json!({"bool": {"should": many(1_024)}}),
+    ] {
+        assert_eq!(refused(query), None);
+    }
+    let aggs: Value = (0..65)
+        .map(|n| (n.to_string(), json!({"terms": {"field": "n"}})))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    assert!(parse(&json!({"aggs": aggs})).is_err());
+}
+
+#[test]
+fn keys_that_are_partly_numbers_are_in_one_order() {
+    let plan =
+        parse(&json!({"aggs": {"a": {"terms": {"field": "k", "size": 1000, "order": {"_key": "asc"}}}}}))
+            .unwrap();
+    let mut totals = Totals::new(&plan.aggregations);
+    for n in 0..400 {
+        for key in [format!("{n}"), format!("{n}a"), format!("{n}.0")] {
+            let line = format!("{{\"k\":{key:?}}}");
+            totals.visit(0, &Log::parse(line.as_bytes()).unwrap());
+        }
+    }
+    let shown = totals.shown(&plan.aggregations).unwrap();
+    let keys: Vec<_> = shown["a"]["buckets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|bucket| bucket["key"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys[..4], ["0", "0.0", "1", "1.0"]);
+    assert_eq!((keys.len(), keys[799], keys[800]), (1_000, "399.0", "0a"));
 }
