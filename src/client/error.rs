@@ -62,7 +62,6 @@ pub enum ClientError {
     Exists(PathBuf),
     #[error("{} is not a file that could be written: `-o -` writes to standard output", .0.display())]
     NoFile(PathBuf),
-    OutputFile { path: PathBuf, source: std::io::Error },
     #[error("{error}; what has arrived is in {}", part.display())]
     Unfinished { error: Box<ClientError>, part: PathBuf },
     #[error("there is no {what} with the id or name {text}: `shipgate {list}` shows them")]

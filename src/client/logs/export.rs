@@ -70,19 +70,6 @@ pub(super) async fn run(api: &Api, command: &ExportCommand) -> Result<(), Client
         copy(api, body, &mut out).await?;
         return out.flush().map_err(ClientError::Output);
     }
-    let mut unfinished = command.output.clone().into_os_string();
-    unfinished.push(".part");
-    let unfinished = PathBuf::from(unfinished);
-    let written = write(api, body, &unfinished).await;
-    match written
-        .and_then(|()| std::fs::rename(&unfinished, &command.output).map_err(unwritten(&command.output)))
-    {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            // It may not even have been made.
-            let _ = std::fs::remove_file(&unfinished);
-            Err(error)
-        }
     let mut part = command.output.clone().into_os_string();
     part.push(".part");
     let part = PathBuf::from(part);
@@ -93,24 +80,13 @@ pub(super) async fn run(api: &Api, command: &ExportCommand) -> Result<(), Client
     std::fs::rename(&part, &command.output).map_err(|error| kept(not_written(&command.output, error), &part))
 }
 
-async fn write(api: &Api, body: Incoming, path: &Path) -> Result<(), ClientError> {
-    let mut file = File::create(path).map_err(unwritten(path))?;
-    copy(api, body, &mut file).await.map_err(|error| match error {
-        ClientError::Output(source) => unwritten(path)(source),
-        other => other,
-    })?;
-    file.sync_all().map_err(unwritten(path))
-}
-
-fn unwritten(path: &Path) -> impl Fn(io::Error) -> ClientError {
-    |source| ClientError::File { path: path.to_owned(), source }
 async fn write(api: &Api, body: Incoming, mut file: File) -> Result<(), ClientError> {
     copy(api, body, &mut file).await?;
     file.sync_all().map_err(ClientError::Output)
 }
 
 fn not_written(path: &Path, error: io::Error) -> ClientError {
-    ClientError::OutputFile { path: path.to_owned(), source: error }
+    ClientError::File { path: path.to_owned(), source: error }
 }
 
 /// The error that left a part of a file, and where that is; without content it is not kept.

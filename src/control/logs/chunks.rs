@@ -107,9 +107,9 @@ mod tests {
             let (chunks, mut taken) = Chunks::pair();
             chunks.send(Bytes::from_static(b"a")).await.unwrap();
             if is_whole {
-                chunks.end()
+                chunks.end();
             } else {
-                drop(chunks)
+                drop(chunks);
             }
             assert_eq!(taken.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
             let end = taken.frame().await.map(|end| end.map(drop));
