@@ -3,9 +3,10 @@
 //! It is told of each file as it is sealed. At its start, and after something went wrong, it looks for files without an index by itself.
 
 use super::index::Builder;
-use super::pool::be_nice;
+use super::pace::Pace;
 use super::scan;
 use super::sieve::time_ms;
+use crate::clock;
 use crate::domain::account::AccountId;
 use crate::domain::log::Log;
 use crate::journal::disk::{self, Disk};
@@ -23,6 +24,8 @@ use std::time::Duration;
 const WAITING_MAX: usize = 1_024;
 /// How soon it looks by itself for files without an index, after one could not be made.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+/// A fortieth of a core, while others want it: nobody waits for an index.
+const RESTS_PER_WORK_MAX: u32 = 39;
 
 /// Handle of the thread, which ends with it.
 pub(in crate::logs) struct Indexer {
@@ -58,6 +61,7 @@ impl Drop for Indexer {
         self.stop.store(true, Ordering::Relaxed);
         self.sealed = None;
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }
@@ -72,15 +76,15 @@ struct Work {
 
 impl Work {
     fn run(&self, sealed: &Receiver<(AccountId, String)>) {
-        be_nice();
+        let mut pace = Pace::begin(RESTS_PER_WORK_MAX);
         while !self.stop.load(Ordering::Relaxed) {
             if self.missed.swap(false, Ordering::Relaxed)
-                && let Err(error) = self.look()
+                && let Err(error) = self.look(&mut pace)
             {
                 self.failed(&self.dir, &error);
             }
             match sealed.recv_timeout(LOOK_INTERVAL) {
-                Ok((account, name)) => self.give(account, &name),
+                Ok((account, name)) => self.give(account, &name, &mut pace),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -88,12 +92,12 @@ impl Work {
     }
 
     /// Gives all sealed files their index that have none.
-    fn look(&self) -> io::Result<()> {
+    fn look(&self, pace: &mut Pace) -> io::Result<()> {
         for entry in self.disk.list(&self.dir)? {
             let Some(account) = names::parse_account(&entry.name) else { continue };
             for file in self.disk.list(&names::account_dir(&self.dir, account))? {
                 if names::parse_sealed(&file.name).is_some() {
-                    self.give(account, &file.name);
+                    self.give(account, &file.name, pace);
                 }
                 if self.stop.load(Ordering::Relaxed) {
                     return Ok(());
@@ -103,16 +107,29 @@ impl Work {
         Ok(())
     }
 
-    fn give(&self, account: AccountId, name: &str) {
+    fn give(&self, account: AccountId, name: &str, pace: &mut Pace) {
         let dir = names::account_dir(&self.dir, account);
         if self.disk.exists(&dir.join(names::index(name))).unwrap_or(false) {
             return;
         }
-        match write(&*self.disk, &dir, name, account, &self.stop) {
+        match write(&*self.disk, &dir, name, account, &mut || self.goes_on(pace)) {
             // The file was dropped meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.failed(&dir.join(name), &error),
             Ok(()) => {}
+        }
+    }
+
+    /// Rests as the pace asks; false: it is time to stop.
+    fn goes_on(&self, pace: &mut Pace) -> bool {
+        let rest = pace.rest();
+        let begun = clock::monotonic();
+        loop {
+            let rested = begun.elapsed();
+            if rested >= rest || self.stop.load(Ordering::Relaxed) {
+                return !self.stop.load(Ordering::Relaxed);
+            }
+            std::thread::park_timeout(rest - rested);
         }
     }
 
@@ -122,19 +139,20 @@ impl Work {
     }
 }
 
-/// Writes the index of a sealed file. One that is damaged gets none: all of it is looked through, and what is missing is told.
+/// Writes the index of a sealed file, unless it is told in the midst of it not to go on. A file that is damaged gets none: all of it is
+/// looked through, and what is missing is told.
 pub(in crate::logs) fn write(
     disk: &dyn Disk,
     dir: &Path,
     name: &str,
     account: AccountId,
-    stop: &AtomicBool,
+    goes_on: &mut dyn FnMut() -> bool,
 ) -> io::Result<()> {
     let mut reader = Reader::open(disk, &dir.join(name), 0, u64::MAX)?;
     let mut builder = Builder::default();
     let mut inflater = zstd::bulk::Decompressor::new()?;
     let mut lines = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
+    while goes_on() {
         let from = reader.at();
         let (header, block) = match reader.step()? {
             Step::Block(header, block) if header.account == account => (header, block),

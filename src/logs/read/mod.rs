@@ -8,7 +8,7 @@
 //!    questions: counts and lists of fields are made of passing logs only.
 //! 2. Pages neither repeat a log nor leave one out, whatever is appended, sealed or cut back meanwhile. What retention drops is gone.
 //! 3. Everything has a bound: questions at once, threads, time, memory, results. An answer that is not whole says so.
-//! 4. Shippers come first: the threads are few and of low priority, and nothing that is written waits for a reader.
+//! 4. Shippers come first: the threads are few and of low priority, rest while others want the cores, and nothing that is written waits for a reader.
 //! 5. Damaged places are passed over and make an answer `partial`. Files kept aside as damaged are not read: what was whole in them is in
 //!    a sealed file.
 //!
@@ -25,6 +25,7 @@ mod hunt;
 mod index;
 pub(in crate::logs) mod indexer;
 mod needs;
+mod pace;
 mod place;
 mod pool;
 mod scan;
@@ -324,6 +325,13 @@ impl Reader {
             if clock::monotonic() >= deadline {
                 worker.left_ms = worker.left_ms.max(Some(first_ms));
                 return Next::GoOn;
+            let newest_ms = part.times_ms.map_or(u64::MAX, |(_, newest)| newest);
+            if newest_ms < floor_ms.load(Ordering::Relaxed) {
+                return Next::Skipped;
+            }
+            if clock::monotonic() >= deadline {
+                worker.left_ms = worker.left_ms.max(Some(newest_ms));
+                return Next::Skipped;
             }
             let before = worker.scanner.scanned_bytes;
             let scanned = worker.scanner.scan(

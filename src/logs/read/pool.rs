@@ -1,17 +1,19 @@
 //! The threads that read logs: few, of low priority, and shared fairly by all who ask.
 //!
 //! Work comes in steps of milliseconds. After each, whoever has more to do stands behind the others again, so that a long
-//! question does not hold up a short one. Nothing here may wait for anybody else.
+//! question does not hold up a short one, and the thread rests if others want the processors. Nothing here may wait for anybody else.
 
+use super::pace::Pace;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::{io, vec};
 use tokio::sync::oneshot;
 
-/// How nice the threads are to ingest: against one of its threads they get about a thirtieth of a core.
-pub(super) const NICENESS: i32 = 15;
+/// A twentieth of a core for each thread, while others want it.
+const RESTS_PER_WORK_MAX: u32 = 19;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -25,6 +27,8 @@ pub(super) struct Pool {
 struct Jobs {
     waiting: Mutex<(VecDeque<Job>, bool)>,
     more: Condvar,
+    /// Wakes whoever rests.
+    closed: Condvar,
 }
 
 /// The work was given up: one of its steps has panicked.
@@ -34,6 +38,8 @@ pub(super) struct GivenUp;
 /// Whether there is more to do.
 pub(super) enum Next {
     GoOn,
+    /// The item took no time: on with the next one at once.
+    Skipped,
     /// Items that are left need not be looked at.
     Enough,
 }
@@ -91,6 +97,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         locked(&self.jobs.waiting).1 = true;
         self.jobs.more.notify_all();
+        self.jobs.closed.notify_all();
     }
 }
 
@@ -101,7 +108,7 @@ impl Jobs {
     }
 
     fn run(&self) {
-        be_nice();
+        let mut pace = Pace::begin(RESTS_PER_WORK_MAX);
         let mut waiting = locked(&self.waiting);
         loop {
             if let Some(job) = waiting.0.pop_front() {
@@ -110,7 +117,7 @@ impl Jobs {
                 if catch_unwind(AssertUnwindSafe(job)).is_err() {
                     tracing::error!("a step of a search has panicked");
                 }
-                waiting = locked(&self.waiting);
+                waiting = self.rest(pace.rest());
             } else if waiting.1 {
                 return;
             } else {
@@ -118,12 +125,16 @@ impl Jobs {
             }
         }
     }
-}
 
-/// Lowers the priority of the calling thread. What cannot be had is done without.
-pub(super) fn be_nice() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, NICENESS);
+    /// Rests, while the other threads take what waits, and gives back what waits then.
+    fn rest(&self, rest: Duration) -> MutexGuard<'_, (VecDeque<Job>, bool)> {
+        let waiting = locked(&self.waiting);
+        if rest.is_zero() {
+            return waiting;
+        }
+        let rested = self.closed.wait_timeout_while(waiting, rest, |(_, closed)| !*closed);
+        rested.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 struct Fold<I, S, F> {
@@ -132,6 +143,12 @@ struct Fold<I, S, F> {
     stopped: Arc<AtomicBool>,
     /// States of lanes that have ended, how many have not, and who waits for them.
     ended: Mutex<Ended<S>>,
+}
+
+impl<I, S, F> Fold<I, S, F> {
+    fn next(&self) -> Option<I> {
+        locked(&self.items).next()
+    }
 }
 
 type Ended<S> = (Vec<S>, usize, Option<oneshot::Sender<Vec<S>>>);
@@ -145,12 +162,13 @@ where
 {
     let queue = jobs.clone();
     queue.push(Box::new(move || {
-        let stopped = fold.stopped.load(Ordering::Relaxed);
-        let item = if stopped { None } else { locked(&fold.items).next() };
-        match item.map(|item| (fold.step)(&mut state, item)) {
-            Some(Next::GoOn) => return lane(fold, jobs, state),
-            Some(Next::Enough) => fold.stopped.store(true, Ordering::Relaxed),
-            None => {}
+        while !fold.stopped.load(Ordering::Relaxed) {
+            let Some(item) = fold.next() else { break };
+            match (fold.step)(&mut state, item) {
+                Next::GoOn => return lane(fold, jobs, state),
+                Next::Skipped => {}
+                Next::Enough => fold.stopped.store(true, Ordering::Relaxed),
+            }
         }
         let mut ended = locked(&fold.ended);
         ended.0.push(state);
@@ -193,6 +211,17 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, (0..1000).collect::<Vec<_>>());
         assert_eq!(pool.fold(vec![], || 0, |_, ()| Next::GoOn).await.unwrap(), [0]);
+    }
+
+    #[tokio::test]
+    async fn every_item_that_is_skipped_is_seen() {
+        let pool = Pool::start(1).unwrap();
+        let step = |seen: &mut Vec<u32>, item| {
+            seen.push(item);
+            Next::Skipped
+        };
+        let states = pool.fold((0..1000).collect(), Vec::new, step).await.unwrap();
+        assert_eq!(states, [(0..1000).collect::<Vec<_>>()]);
     }
 
     #[tokio::test]

@@ -5,13 +5,12 @@ use super::super::*;
 use super::keeping::Storage;
 use crate::journal::disk::fake::{Crash, Fault};
 use crate::journal::disk::{self, Disk};
-use std::sync::atomic::AtomicBool;
 
 const ROOT: &str = "/data/logs/1";
 
 /// Gives a sealed file its index.
 fn give(storage: &Storage, name: &str) -> io::Result<()> {
-    write(&storage.disk, Path::new(ROOT), name, AccountId(1), &AtomicBool::new(false))
+    write(&storage.disk, Path::new(ROOT), name, AccountId(1), &mut || true)
 }
 
 fn sealed(storage: &Storage) -> Vec<String> {
