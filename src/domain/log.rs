@@ -7,6 +7,8 @@ use std::fmt;
 
 /// Objects and arrays within one another that are looked into.
 const DEPTH_MAX: usize = 64;
+/// Most paths are shorter.
+const PATH_BYTES: usize = 64;
 
 /// One line, parsed as far as its topmost fields; what is inside them is looked at when it is asked for.
 pub struct Log<'a> {
@@ -59,7 +61,7 @@ impl<'a> Log<'a> {
 
     /// Whether any value of any field passes `test`, which is told the field's dotted path.
     pub fn any_field(&self, mut test: impl FnMut(&str, &Scalar) -> bool) -> bool {
-        let mut path = String::new();
+        let mut path = String::with_capacity(PATH_BYTES);
         self.fields.iter().any(|(name, value)| within(name, value, &mut path, &mut test, DEPTH_MAX))
     }
 }
@@ -139,13 +141,22 @@ fn items(value: &RawValue) -> Vec<&RawValue> {
 fn scalar(value: &RawValue) -> Option<Scalar<'_>> {
     let text = value.get();
     match text.as_bytes().first()? {
-        b'"' => Some(Scalar::Text(serde_json::from_str::<Text>(text).ok()?.0)),
+        b'"' => Some(Scalar::Text(string(text)?)),
         b't' => Some(Scalar::Bool(true)),
         b'f' => Some(Scalar::Bool(false)),
         b'n' => Some(Scalar::Null),
         b'{' | b'[' => None,
         _ => Some(Scalar::Number(text)),
     }
+}
+
+/// What a JSON string holds. Most hold no escapes and are what stands between the quotes.
+fn string(text: &str) -> Option<Cow<'_, str>> {
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    Some(serde_json::from_str::<Text>(text).ok()?.0)
 }
 
 /// A string that is borrowed where it holds no escapes.

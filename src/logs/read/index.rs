@@ -10,7 +10,7 @@
 //! offset size  field (little endian)
 //!      0    4  0x184D2A54, the magic of a zstd skippable frame
 //!      4    4  how many bytes a zstd decoder skips: all that follow
-//!      8    4  "SGI" and the format's version, 1
+//!      8    4  "SGI" and the format's version, 2
 //!     12    4  CRC-32C of bytes 16 up to the filters
 //!     16    4  CRC-32C of the filters
 //!     20    4  how many groups
@@ -31,13 +31,15 @@ use crate::domain::log::{Log, Scalar};
 use crate::domain::query::number::Number;
 use crate::domain::query::words;
 use crate::domain::timestamp::instant_ms;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How many bytes of lines a group holds, unless a block is longer.
 pub(super) const GROUP_BYTES: u64 = if cfg!(test) { 512 } else { 256 << 10 };
 /// Its values differ in every log; see [`is_plain_instant`].
 const TIME: &str = "@timestamp";
+/// Entries of a group that are remembered, so that what comes often is not put in again each time.
+const RECENT_MAX: usize = 1 << 12;
 const BITS_PER_ENTRY: usize = 10;
 const PROBES: u32 = 7;
 /// A filter that would be longer is left out.
@@ -45,7 +47,7 @@ const FILTER_BYTES_MAX: usize = 1 << 20;
 /// Fields of a file that are told apart.
 const PATHS_MAX: usize = 1_024;
 const MAGIC: [u8; 4] = 0x184D_2A54_u32.to_le_bytes();
-const SIGNATURE: [u8; 4] = *b"SGI\x01";
+const SIGNATURE: [u8; 4] = *b"SGI\x02";
 /// Length of what comes before the groups.
 pub(super) const HEAD_BYTES: usize = 40;
 const GROUP_HEAD_BYTES: usize = 36;
@@ -53,31 +55,52 @@ const GROUP_HEAD_BYTES: usize = 36;
 /// What a question can ask of an entry; each kind is hashed apart from the others.
 #[derive(Clone, Copy)]
 enum Entry<'a> {
+    /// In lower case.
     Word(&'a str),
     Number(f64),
     Whole(&'a str),
 }
 
 impl Entry<'_> {
-    fn hash(self, path: &str) -> u64 {
-        let hash = fnv(fnv(FNV_OFFSET, path.as_bytes()), &[0]);
-        mixed(match self {
-            Self::Word(word) => fnv(fnv(hash, b"w"), word.as_bytes()),
+    /// Its hash, of a field with this [`seed`].
+    fn hash(self, seed: u64) -> u64 {
+        match self {
+            Self::Word(word) => hash(seed, word.as_bytes(), 0),
             // Both zeros are the same number.
-            Self::Number(number) => fnv(fnv(hash, b"n"), &(number + 0.0).to_le_bytes()),
-            Self::Whole(text) => fnv(fnv(hash, b"t"), text.as_bytes()),
-        })
+            Self::Number(number) => hash(seed ^ 1, &(number + 0.0).to_le_bytes(), 0),
+            Self::Whole(text) => hash(seed ^ 2, text.as_bytes(), 0),
+        }
     }
 }
 
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// FNV-1a: on the disk for good, so that no library's choice may change it.
-fn fnv(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+/// Where the hashes of a field's entries begin.
+fn seed(path: &str) -> u64 {
+    hash(0, path.as_bytes(), 0)
 }
 
-/// Spreads what differs in few bits over all of them.
+/// The same as of an [`Entry::Word`] in lower case, of a word of ASCII letters and digits: one bit makes the difference, and digits have it.
+fn word_hash(seed: u64, word: &[u8]) -> u64 {
+    hash(seed, word, ONES * u64::from(b'a' ^ b'A'))
+}
+
+const ONES: u64 = u64::MAX / 255;
+
+/// Hashes eight bytes at a time, each with `set` set in it. On the disk for good, so that no library's choice may change it.
+#[inline]
+fn hash(seed: u64, bytes: &[u8], set: u64) -> u64 {
+    let mut hash = seed ^ bytes.len() as u64;
+    let (words, rest) = bytes.as_chunks();
+    for word in words {
+        hash = mixed(hash ^ (u64::from_le_bytes(*word) | set));
+    }
+    if !rest.is_empty() {
+        let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        hash = mixed(hash ^ (word | set & (u64::MAX >> (64 - 8 * rest.len()))));
+    }
+    hash
+}
+
+/// Spreads what differs in few bits over all of them; different numbers stay different.
 fn mixed(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
@@ -86,8 +109,8 @@ fn mixed(mut hash: u64) -> u64 {
 
 /// Where in a filter of `bits` the probes of an entry are.
 fn probes(hash: u64, bits: u64) -> impl Iterator<Item = u64> {
-    let (first, step) = (hash & 0xffff_ffff, (hash >> 32) | 1);
-    (0..u64::from(PROBES)).map(move |n| first.wrapping_add(n.wrapping_mul(step)) % bits)
+    let (first, step) = (hash as u32, (hash >> 32) as u32 | 1);
+    (0..PROBES).map(move |n| (u64::from(first.wrapping_add(n.wrapping_mul(step))) * bits) >> 32)
 }
 
 /// Makes an index, block after block.
@@ -96,9 +119,67 @@ pub(super) struct Builder {
     groups: Vec<u8>,
     groups_count: u32,
     filters: Vec<u8>,
-    paths: BTreeSet<String>,
-    too_many_paths: bool,
+    paths: Paths,
     group: Option<Group>,
+}
+
+/// The fields of a file.
+#[derive(Default)]
+struct Paths {
+    /// Each with its [`seed`], in the order in which they came.
+    known: Vec<(String, u64)>,
+    places: HashMap<String, usize>,
+    /// Where the next one is, if a log has the same fields as the one before.
+    next: usize,
+    too_many: bool,
+}
+
+impl Paths {
+    /// The seed of a path, which is known from then on.
+    fn seed(&mut self, path: &str) -> u64 {
+        let known = self.known.get(self.next).is_some_and(|(known, _)| known == path);
+        if !known {
+            self.next = match self.places.get(path) {
+                Some(place) => *place,
+                // A path with a zero byte would be read back as two.
+                None if self.known.len() == PATHS_MAX || path.contains('\0') => {
+                    self.too_many = true;
+                    return seed(path);
+                }
+                None => {
+                    self.places.insert(path.to_owned(), self.known.len());
+                    self.known.push((path.to_owned(), seed(path)));
+                    self.known.len() - 1
+                }
+            };
+        }
+        self.next += 1;
+        self.known[self.next - 1].1
+    }
+}
+
+/// Hashes of entries. Some are in it twice, which makes a filter a little longer and costs less than to look for them.
+struct Entries {
+    hashes: Vec<u64>,
+    /// Those that came last, each in the place that its lowest bits tell.
+    recent: Vec<u64>,
+}
+
+impl Entries {
+    fn new() -> Self {
+        let mut recent = vec![0; RECENT_MAX];
+        // No hash is there already: zero would be in the first place only.
+        recent[0] = 1;
+        Self { hashes: Vec::new(), recent }
+    }
+
+    fn put(&mut self, hash: u64) {
+        let recent = &mut self.recent[hash as usize % RECENT_MAX];
+        if *recent != hash {
+            *recent = hash;
+            self.hashes.push(hash);
+        }
+    }
 }
 
 /// The group being filled.
@@ -108,7 +189,7 @@ struct Group {
     raw_bytes: u64,
     first_ms: u64,
     last_ms: u64,
-    entries: HashSet<u64>,
+    entries: Entries,
     /// Something in it is not found the way entries are.
     opaque: bool,
 }
@@ -130,7 +211,7 @@ impl Builder {
             raw_bytes: 0,
             first_ms: u64::MAX,
             last_ms: 0,
-            entries: HashSet::new(),
+            entries: Entries::new(),
             opaque: false,
         });
         group.to = to;
@@ -143,35 +224,21 @@ impl Builder {
         let Some(group) = &mut self.group else { return };
         group.first_ms = group.first_ms.min(time_ms);
         group.last_ms = group.last_ms.max(time_ms);
-        let (paths, too_many_paths) = (&mut self.paths, &mut self.too_many_paths);
+        self.paths.next = 0;
         log.any_field(|path, scalar| {
-            if !paths.contains(path) {
-                // A path with a zero byte would be read back as two.
-                match paths.len() < PATHS_MAX && !path.contains('\0') {
-                    true => drop(paths.insert(path.to_owned())),
-                    false => *too_many_paths = true,
-                }
-            }
+            let seed = self.paths.seed(path);
             let text = scalar.text();
             if path == TIME && is_plain_instant(text) {
                 return false;
             }
-            let mut count = 0;
-            for word in words::of(text) {
-                count += 1;
-                let is_lower = word.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-                group.entries.insert(match is_lower {
-                    true => Entry::Word(word).hash(path),
-                    false => Entry::Word(&words::lower_case(word)).hash(path),
-                });
-            }
-            if is_whole(text, count) {
-                group.entries.insert(Entry::Whole(text).hash(path));
+            let words = put_words(&mut group.entries, seed, text);
+            if is_whole(text, words) {
+                group.entries.put(Entry::Whole(text).hash(seed));
             }
             if let Scalar::Number(text) = scalar
                 && let Some(number) = Number::parse(text)
             {
-                group.entries.insert(Entry::Number(number.as_f64()).hash(path));
+                group.entries.put(Entry::Number(number.as_f64()).hash(seed));
             }
             false
         });
@@ -179,7 +246,8 @@ impl Builder {
 
     fn end_group(&mut self) {
         let Some(group) = self.group.take() else { return };
-        let bits = (group.entries.len() * BITS_PER_ENTRY).next_multiple_of(8).max(64);
+        let entries = group.entries.hashes;
+        let bits = (entries.len() * BITS_PER_ENTRY).next_multiple_of(8).max(64);
         let filter_bytes = if group.opaque || bits / 8 > FILTER_BYTES_MAX { 0 } else { bits / 8 };
         for field in [group.from, group.to, group.first_ms, group.last_ms] {
             self.groups.extend_from_slice(&field.to_le_bytes());
@@ -190,7 +258,7 @@ impl Builder {
         self.filters.resize(at + filter_bytes, 0);
         let filter = &mut self.filters[at..];
         if !filter.is_empty() {
-            for hash in group.entries {
+            for hash in entries {
                 probes(hash, bits as u64).for_each(|bit| filter[(bit / 8) as usize] |= 1 << (bit % 8));
             }
         }
@@ -200,7 +268,7 @@ impl Builder {
     pub(super) fn finish(mut self, file_bytes: u64) -> Vec<u8> {
         self.end_group();
         let mut paths = Vec::new();
-        for path in &self.paths {
+        for (path, _) in &self.paths.known {
             paths.extend_from_slice(path.as_bytes());
             paths.push(0);
         }
@@ -208,7 +276,7 @@ impl Builder {
         checked.extend_from_slice(&crc32c::crc32c(&self.filters).to_le_bytes());
         checked.extend_from_slice(&self.groups_count.to_le_bytes());
         checked.extend_from_slice(&(paths.len() as u32).to_le_bytes());
-        checked.extend_from_slice(&u32::from(!self.too_many_paths).to_le_bytes());
+        checked.extend_from_slice(&u32::from(!self.paths.too_many).to_le_bytes());
         checked.extend_from_slice(&file_bytes.to_le_bytes());
         checked.extend_from_slice(&self.groups);
         checked.extend_from_slice(&paths);
@@ -222,6 +290,24 @@ impl Builder {
         index.extend_from_slice(&self.filters);
         index
     }
+}
+
+/// Puts in the words of a text, and tells how many there are.
+fn put_words(entries: &mut Entries, seed: u64, text: &str) -> usize {
+    let mut count = 0;
+    if text.is_ascii() {
+        let bytes = text.as_bytes();
+        for word in bytes.split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+            count += 1;
+            entries.put(word_hash(seed, word));
+        }
+        return count;
+    }
+    for word in words::of(text) {
+        count += 1;
+        entries.put(Entry::Word(&words::lower_case(word)).hash(seed));
+    }
+    count
 }
 
 /// Whether an object may have a field without a name: its path reads differently from the inside and from the outside.
@@ -311,9 +397,10 @@ fn may_hold_value(filter: &[u8], path: &str, value: &Wanted) -> bool {
     if path == TIME && may_be_of_instant(value) {
         return true;
     }
+    let seed = seed(path);
     let has = |entry: Entry| {
         let bits = filter.len() as u64 * 8;
-        probes(entry.hash(path), bits).all(|bit| filter[(bit / 8) as usize] & (1 << (bit % 8)) != 0)
+        probes(entry.hash(seed), bits).all(|bit| filter[(bit / 8) as usize] & (1 << (bit % 8)) != 0)
     };
     let has_words = |words: &[String]| words.iter().all(|word| has(Entry::Word(word)));
     match value {
@@ -351,4 +438,37 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|bytes| bytes.first_chunk().copied()).map_or(0, u64::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_word_is_hashed_as_if_it_were_in_lower_case(seed: u64, word in "[0-9A-Za-z]{1,40}") {
+            let lower = words::lower_case(&word);
+            prop_assert_eq!(word_hash(seed, word.as_bytes()), Entry::Word(&lower).hash(seed));
+        }
+    }
+
+    #[test]
+    fn probes_are_within_the_filter_and_reach_all_of_it() {
+        for bits in [64, 72, 1 << 23] {
+            let mut seen: Vec<u64> = (0..10_000).flat_map(|n| probes(mixed(n), bits)).collect();
+            seen.sort_unstable();
+            assert!(seen[0] * 100 < bits && bits * 99 < (seen[seen.len() - 1] + 1) * 100);
+            assert!(seen[seen.len() - 1] < bits);
+        }
+    }
+
+    #[test]
+    fn an_entry_that_was_put_in_is_there_whatever_its_hash() {
+        let mut entries = Entries::new();
+        let hashes = [0, 1, u64::MAX, RECENT_MAX as u64, 0, 0];
+        hashes.iter().for_each(|hash| entries.put(*hash));
+        assert!(hashes.iter().all(|hash| entries.hashes.contains(hash)));
+        assert_eq!(entries.hashes.len(), 5);
+    }
 }

@@ -168,10 +168,12 @@ pub(in crate::logs) fn write(
             return Ok(());
         }
         builder.block(from, reader.at(), &lines);
-        for line in lines.split(|byte| *byte == b'\n') {
-            if let Some(log) = Log::parse(line) {
+        let mut from = 0;
+        for to in memchr::memchr_iter(b'\n', &lines).chain([lines.len()]) {
+            if let Some(log) = Log::parse(&lines[from..to]) {
                 builder.log(time_ms(&log, header.first_received_ms), &log);
             }
+            from = to + 1;
         }
     }
     Ok(())
