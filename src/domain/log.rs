@@ -4,6 +4,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// Objects and arrays within one another that are looked into.
 const DEPTH_MAX: usize = 64;
@@ -45,7 +46,7 @@ impl<'a> Log<'a> {
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         // UTF-8 is judged once and fast, rather than by each value.
         let text = simdutf8::basic::from_utf8(line).ok()?;
-        Some(Self { line, fields: serde_json::from_str::<Fields>(text).ok()?.0 })
+        Some(Self { line, fields: fields_of(text)? })
     }
 
     /// The line as it is stored, without its line end.
@@ -131,7 +132,15 @@ fn within(
 }
 
 fn fields(value: &RawValue) -> Vec<(Cow<'_, str>, &RawValue)> {
-    serde_json::from_str::<Fields>(value.get()).map_or_else(|_| vec![], |fields| fields.0)
+    fields_of(value.get()).unwrap_or_default()
+}
+
+fn fields_of(object: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+    if let Ok(fields) = serde_json::from_str::<Fields<Text>>(object) {
+        return Some(fields.0.into_iter().map(|(Text(name), value)| (name, value)).collect());
+    }
+    let fields = serde_json::from_str::<Fields<AnyText>>(object).ok()?;
+    Some(fields.0.into_iter().map(|(AnyText(name), value)| (name, value)).collect())
 }
 
 fn items(value: &RawValue) -> Vec<&RawValue> {
@@ -142,6 +151,10 @@ fn scalar(value: &RawValue) -> Option<Scalar<'_>> {
     let text = value.get();
     match text.as_bytes().first()? {
         b'"' => Some(Scalar::Text(string(text)?)),
+        b'"' => Some(Scalar::Text(match serde_json::from_str::<Text>(text) {
+            Ok(Text(text)) => text,
+            Err(_) => serde_json::from_str::<AnyText>(text).ok()?.0,
+        })),
         b't' => Some(Scalar::Bool(true)),
         b'f' => Some(Scalar::Bool(false)),
         b'n' => Some(Scalar::Null),
@@ -163,14 +176,45 @@ fn string(text: &str) -> Option<Cow<'_, str>> {
 #[derive(serde::Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// An object's fields in their order, names that come twice included.
-struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// A string that may have escapes which are halves of characters: JSON allows them, and what is shipped is kept. They read as
+/// U+FFFD.
+struct AnyText<'a>(Cow<'a, str>);
 
-impl<'de> serde::Deserialize<'de> for Fields<'de> {
+impl<'de> serde::Deserialize<'de> for AnyText<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields<'de>;
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = AnyText<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(AnyText(String::from_utf8_lossy(bytes)))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(AnyText(Cow::Owned(without_halves(bytes))))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+/// Bytes in which halves of characters are encoded as characters are: three bytes each.
+fn without_halves(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace("\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}")
+}
+
+/// An object's fields in their order, names that come twice included.
+struct Fields<'a, Name>(Vec<(Name, &'a RawValue)>);
+
+impl<'de, Name: serde::Deserialize<'de>> serde::Deserialize<'de> for Fields<'de, Name> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object<Name>(PhantomData<Name>);
+        impl<'de, Name: serde::Deserialize<'de>> Visitor<'de> for Object<Name> {
+            type Value = Fields<'de, Name>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("an object")
@@ -178,13 +222,13 @@ impl<'de> serde::Deserialize<'de> for Fields<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut fields = Vec::with_capacity(16);
-                while let Some(Text(name)) = map.next_key()? {
+                while let Some(name) = map.next_key()? {
                     fields.push((name, map.next_value()?));
                 }
                 Ok(Fields(fields))
             }
         }
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(Object(PhantomData))
     }
 }
 
@@ -217,6 +261,10 @@ mod tests {
             (r#"{"a":{"b":1}}"#, "a", &[]),
             (r#"{"ab":1}"#, "a", &[]),
             (r#"{"":{"":"x"}}"#, ".", &["x"]),
+            (r#"{"a":"x","\ud800":"y"}"#, "a", &["x"]),
+            (r#"{"a":{"b":"x","\ud800":"y"}}"#, "a.b", &["x"]),
+            (r#"{"a":"b \udc00 c"}"#, "a", &["b \u{fffd} c"]),
+            (r#"{"a":1e999}"#, "a", &["1e999"]),
         ] {
             assert_eq!(values(line, path), expect, "{line} {path}");
         }
