@@ -15,6 +15,8 @@ use crate::clock::monotonic;
 use aggregations::Totals;
 use axum::Json;
 use body::Search;
+use hits::Hit;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use url::UrlParts;
 
@@ -38,12 +40,34 @@ pub(in crate::control) async fn search(
     reading: Reading,
     url: UrlParts,
     Body(body): Body<Map<String, Value>>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Answer>, ApiError> {
     answer(&reading, &url.over(body)).await.map(Json)
 }
 
+/// In Elasticsearch's shape.
+#[derive(Serialize)]
+pub(in crate::control) struct Answer {
+    took: u64,
+    timed_out: bool,
+    _shards: Value,
+    hits: Hits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aggregations: Option<Value>,
+    /// Among other answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Hits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<Value>,
+    max_score: Option<f64>,
+    hits: Vec<Hit>,
+}
+
 /// The answer to one search body.
-async fn answer(reading: &Reading, body: &Map<String, Value>) -> Result<Value, ApiError> {
+async fn answer(reading: &Reading, body: &Map<String, Value>) -> Result<Answer, ApiError> {
     let began = monotonic();
     let search = Search::parse(body, reading.now_ms)?;
     let question = || reading.question(search.query.clone(), search.span);
@@ -65,23 +89,24 @@ async fn answer(reading: &Reading, body: &Map<String, Value>) -> Result<Value, A
     let (counted, found) = tokio::join!(counting, finding);
     let (counted, (found, is_cut)) = (counted?, found?);
     let is_partial = is_cut || counted.as_ref().is_some_and(|counted| counted.partial);
-    let hits: Vec<_> =
-        found.iter().skip(search.from).map(|found| hits::hit(found, search.with_source)).collect();
-    let mut answer = json!({
-        // A recipient is not told what depends on logs that are hidden; Elasticsearch's clients want the key.
-        "took": if reading.viewer.is_recipient() { 0 } else { began.elapsed().as_millis() as u64 },
-        "timed_out": is_partial,
-        "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
-        "hits": {"max_score": null, "hits": hits},
-    });
-    if let Some(counted) = counted {
+    let hits = found.iter().skip(search.from).map(|found| Hit::new(found, search.with_source)).collect();
+    let total = counted.as_ref().map(|counted| {
         let relation = if counted.partial { "gte" } else { "eq" };
-        answer["hits"]["total"] = json!({"value": counted.value.total(), "relation": relation});
-        if !search.aggregations.is_empty() {
-            answer["aggregations"] = counted.value.shown(&search.aggregations)?;
-        }
-    }
-    Ok(answer)
+        json!({"value": counted.value.total(), "relation": relation})
+    });
+    let aggregations = counted
+        .filter(|_| !search.aggregations.is_empty())
+        .map(|counted| counted.value.shown(&search.aggregations))
+        .transpose()?;
+    Ok(Answer {
+        // A recipient is not told what depends on logs that are hidden; Elasticsearch's clients want the key.
+        took: if reading.viewer.is_recipient() { 0 } else { began.elapsed().as_millis() as u64 },
+        timed_out: is_partial,
+        _shards: json!({"total": 1, "successful": 1, "skipped": 0, "failed": 0}),
+        hits: Hits { total, max_score: None, hits },
+        aggregations,
+        status: None,
+    })
 }
 
 /// A part that Elasticsearch knows, maybe, and this does not.

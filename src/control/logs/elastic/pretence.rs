@@ -5,14 +5,15 @@ use super::super::super::error::{ApiError, ErrorBody};
 use super::super::super::input::{BodyOrNone, RawBody};
 use super::super::asked::Span;
 use super::super::{Reading, failed};
-use super::answer;
 use super::query::TIME_FIELD;
 use super::url::UrlParts;
+use super::{Answer, answer};
 use crate::domain::query::Query;
 use crate::domain::query::number::Number;
 use crate::logs::read::Field;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Which version clients are told they talk to: one whose searches they all know to send.
@@ -23,7 +24,7 @@ const SEARCHES_MAX: usize = 50;
 const FIELDS_MS: u64 = 24 * 3_600_000;
 
 /// An answer as Elasticsearch's own clients believe it.
-fn believed(answer: Value) -> Response {
+fn believed(answer: impl Serialize) -> Response {
     ([("x-elastic-product", "Elasticsearch")], Json(answer)).into_response()
 }
 
@@ -195,22 +196,34 @@ pub(in crate::control) async fn searches(
             "There are two lines for each search, and {SEARCHES_MAX} searches at most"
         )));
     }
-    let mut responses = Vec::new();
+    let (mut responses, mut took) = (Vec::new(), 0);
     for line in lines.iter().skip(1).step_by(2) {
         let answered = match serde_json::from_slice::<Map<String, Value>>(line) {
             Ok(body) => answer(&reading, &body).await,
             Err(error) => Err(ApiError::Malformed(format!("A search is not what it takes: {error}"))),
         };
         responses.push(match answered {
-            Ok(mut answer) => {
-                answer["status"] = 200.into();
-                answer
+            Ok(answer) => {
+                took += answer.took;
+                OneOfMany::Answer(Answer { status: Some(200), ..answer })
             }
-            Err(error) => refused(&error),
+            Err(error) => OneOfMany::Refused(refused(&error)),
         });
     }
-    let took: u64 = responses.iter().filter_map(|response| response["took"].as_u64()).sum();
-    Ok(believed(json!({"took": took, "responses": responses})))
+    Ok(believed(Many { took, responses }))
+}
+
+#[derive(Serialize)]
+struct Many {
+    took: u64,
+    responses: Vec<OneOfMany>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OneOfMany {
+    Answer(Answer),
+    Refused(Value),
 }
 
 /// One search that is refused among others.
