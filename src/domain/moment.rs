@@ -1,8 +1,7 @@
 //! Points in time as people write them into questions: RFC 3339, a date alone, `now`, `now-15m`, `now/d`.
 
+use super::timestamp::instant_ns;
 use std::str::FromStr;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 const NS_OF_MS: i128 = 1_000_000;
 const NS_OF_SECOND: i128 = 1_000 * NS_OF_MS;
@@ -36,17 +35,6 @@ impl Moment {
     pub fn last_ms(self) -> u64 {
         u64::try_from(self.last_ns.max(0) / NS_OF_MS).unwrap_or(u64::MAX)
     }
-}
-
-/// The instant of a log's field, in nanoseconds since the Unix epoch, if the text is RFC 3339.
-pub fn instant_ns(text: &str) -> Option<i128> {
-    let bytes = text.as_bytes();
-    // Most texts are no times, and most of those are told by their looks.
-    let plausible = bytes.len() >= 20 && bytes[4] == b'-' && bytes[7] == b'-' && bytes[13] == b':';
-    if !plausible {
-        return None;
-    }
-    OffsetDateTime::parse(text, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp_nanos)
 }
 
 /// The instant that a bare number means, in nanoseconds: milliseconds since the Unix epoch if it is large, else seconds.

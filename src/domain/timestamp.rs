@@ -2,11 +2,13 @@
 
 use time::macros::format_description;
 
+/// The end of the year 9999, in milliseconds since the Unix epoch.
+pub const LAST_MS: u64 = 253_402_300_799_999;
+
 /// Renders milliseconds since the Unix epoch as `2026-01-31T23:59:59.123Z`.
 ///
 /// Instants past the year 9999 (no clock shows one) are clamped to it, so that the width never changes.
 pub fn rfc3339_millis(unix_ms: u64) -> String {
-    const LAST_MS: u64 = 253_402_300_799_999;
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms.min(LAST_MS)) * 1_000_000)
         .ok()
@@ -17,6 +19,18 @@ pub fn rfc3339_millis(unix_ms: u64) -> String {
 /// Reads an RFC 3339 instant, with any number of digits behind the second, as milliseconds since the Unix epoch. The offset may lack its
 /// colon, as some loggers write it. `None` for anything else; instants before 1970 become 0.
 pub fn instant_ms(text: &str) -> Option<u64> {
+    let (second, ns) = instant(text)?;
+    Some(u64::try_from(second * 1_000 + i64::from(ns / 1_000_000)).unwrap_or(0))
+}
+
+/// The same in nanoseconds, instants before 1970 included.
+pub fn instant_ns(text: &str) -> Option<i128> {
+    let (second, ns) = instant(text)?;
+    Some(i128::from(second) * 1_000_000_000 + i128::from(ns))
+}
+
+/// Seconds since the Unix epoch, and the nanoseconds that follow them.
+fn instant(text: &str) -> Option<(i64, u32)> {
     let bytes = text.as_bytes();
     let number = |from: usize, to: usize| -> Option<i64> {
         bytes
@@ -30,14 +44,16 @@ pub fn instant_ms(text: &str) -> Option<u64> {
         [bytes[4], bytes[7], bytes[13], bytes[16]] == *b"--::" && matches!(bytes[10], b'T' | b't' | b' ');
     let in_range =
         (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
-    if !marks || !in_range {
+    let is_date =
+        || day <= 28 || day <= days_since_epoch(year, month + 1, 1) - days_since_epoch(year, month, 1);
+    if !marks || !in_range || !is_date() {
         return None;
     }
-    let (mut ms, mut rest) = (0, &bytes[19..]);
+    let (mut ns, mut rest) = (0, &bytes[19..]);
     if let Some(fraction) = rest.strip_prefix(b".") {
         let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let digit = |at: usize| if at < digits { i64::from(fraction[at] - b'0') } else { 0 };
-        ms = digit(0) * 100 + digit(1) * 10 + digit(2);
+        let digit = |at: usize| if at < digits { u32::from(fraction[at] - b'0') } else { 0 };
+        ns = (0..9).fold(0, |ns, at| ns * 10 + digit(at));
         rest = (digits > 0).then(|| &fraction[digits..])?;
     }
     let offset_minutes = match *rest {
@@ -52,11 +68,13 @@ pub fn instant_ms(text: &str) -> Option<u64> {
         _ => return None,
     };
     let minutes = (days_since_epoch(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
-    Some(u64::try_from((minutes * 60 + second) * 1_000 + ms).unwrap_or(0))
+    Some((minutes * 60 + second, ns))
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar: years are counted from March, so that leap days end them.
+/// Days from 1970-01-01 to a day of the Gregorian calendar: years are counted from March, so that leap days end them. Month 13 is the
+/// next year's first.
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 12 { (year + 1, month - 12) } else { (year, month) };
     let year = if month <= 2 { year - 1 } else { year };
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year - 719_468
@@ -64,7 +82,7 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{instant_ms, rfc3339_millis};
+    use super::{instant_ms, instant_ns, rfc3339_millis};
 
     #[test]
     fn reads_what_it_writes_and_what_others_write() {
@@ -93,11 +111,27 @@ mod tests {
             ("2023-11-14T22:13:20+1", None),
             ("2023-11-14T22:13:20+aa:bb", None),
             ("2023-13-14T22:13:20Z", None),
+            ("2023-02-28T24:00:00Z", None),
+            ("2023-02-29T00:00:00Z", None),
+            ("2024-02-29T00:00:00Z", Some(1_709_164_800_000)),
+            ("2023-11-31T00:00:00Z", None),
+            ("2023-12-31T00:00:00Z", Some(1_703_980_800_000)),
             ("2023-11-14", None),
             ("äöüäöüäöüäöüäöüäöüäöü", None),
             ("", None),
         ] {
             assert_eq!(instant_ms(text), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_instant_has_nanoseconds_and_may_be_before_the_epoch() {
+        for (text, expect) in [
+            ("2023-11-14T22:13:20.0070000081Z", 1_700_000_000_007_000_008),
+            ("1969-12-31T23:59:59.5Z", -500_000_000),
+            ("1960-01-01T00:00:00+01:00", -315_622_800_000_000_000),
+        ] {
+            assert_eq!(instant_ns(text), Some(expect), "{text}");
         }
     }
 

@@ -3,6 +3,7 @@
 use super::number::Number;
 use crate::domain::log::Scalar;
 use crate::domain::moment::{self, Moment};
+use crate::domain::timestamp::instant_ns;
 use std::cmp::Ordering;
 
 const NS_OF_MS: i128 = 1_000_000;
@@ -44,16 +45,17 @@ impl Limit {
             (Self::Text(limit), scalar) => Some(scalar.text().cmp(limit)),
             (_, Scalar::Bool(_)) => None,
             (Self::Number(limit), scalar) => Some(number_of(scalar.text())?.order(*limit)),
-            (Self::Time(limit), Scalar::Text(text)) => Some(order(moment::instant_ns(text)?, limit)),
-            (Self::Time(limit), Scalar::Number(text)) => {
-                Some(order(moment::instant_of_number_ns(Number::parse(text)?.as_f64())?, limit))
+            (Self::Time(limit), scalar) => {
+                let text = scalar.text();
+                let of_number = || moment::instant_of_number_ns(Number::parse(text)?.as_f64());
+                Some(order(instant_ns(text).or_else(of_number)?, limit))
             }
         }
     }
 }
 
 fn number_of(text: &str) -> Option<Number> {
-    Number::parse(text).or_else(|| moment::instant_ns(text).map(milliseconds))
+    Number::parse(text).or_else(|| instant_ns(text).map(milliseconds))
 }
 
 /// Exactly, if they are whole: as floating point, nanoseconds since the Unix epoch are not.

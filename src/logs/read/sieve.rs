@@ -5,7 +5,7 @@ use super::Question;
 use crate::domain::filter::Access;
 use crate::domain::log::{Log, Scalar};
 use crate::domain::query::Query;
-use crate::domain::timestamp::instant_ms;
+use crate::domain::timestamp::{LAST_MS, instant_ms};
 use std::ops::RangeInclusive;
 
 /// Epoch numbers below this are seconds: as milliseconds they would lie in 1973 or before, as seconds up to the year 5138.
@@ -73,7 +73,8 @@ impl Sieve {
     }
 }
 
-/// When a log is from: its `@timestamp`, RFC 3339 or seconds or milliseconds since the Unix epoch; else when it was received.
+/// When a log is from: its `@timestamp`, RFC 3339 or seconds or milliseconds since the Unix epoch, up to the year 9999; else when it was
+/// received.
 pub fn time_ms(log: &Log, received_ms: u64) -> u64 {
     let mut own = None;
     log.any("@timestamp", |scalar| {
@@ -98,5 +99,6 @@ fn quick_time_ms(line: &[u8]) -> Option<u64> {
 fn epoch_ms(text: &str) -> Option<u64> {
     let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
     let ms = if number < SECONDS_BELOW { number * 1_000.0 } else { number };
-    Some(ms.round() as u64)
+    // What lies further away counts something else: microseconds, or nanoseconds.
+    Some(ms.round() as u64).filter(|ms| *ms <= LAST_MS)
 }

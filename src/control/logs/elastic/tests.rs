@@ -338,3 +338,21 @@ fn keys_that_are_partly_numbers_are_in_one_order() {
     assert_eq!(keys[..4], ["0", "0.0", "1", "1.0"]);
     assert_eq!((keys.len(), keys[799], keys[800]), (1_000, "399.0", "0a"));
 }
+
+#[test]
+fn a_time_that_must_hold_is_the_logs_own_however_it_is_written() {
+    let query = json!({"range": {"@timestamp": {"gte": 1_769_860_800_000_u64, "lt": 1_769_860_801_000_u64, "format": "epoch_millis"}}});
+    for (nested, expect) in [(query.clone(), true), (json!({"bool": {"must_not": query}}), false)] {
+        let search = parse(&json!({"query": nested})).unwrap();
+        for line in [
+            r#"{"@timestamp":1769860800}"#,
+            r#"{"@timestamp":1769860800000}"#,
+            r#"{"@timestamp":"1769860800"}"#,
+            r#"{"@timestamp":"2026-01-31T12:00:00Z"}"#,
+            r#"{"@timestamp":"2026-01-31T13:00:00.000+0100"}"#,
+        ] {
+            let log = Log::parse(line.as_bytes()).unwrap();
+            assert_eq!(passes(&search, time_ms(&log, 0), &log), expect, "{line}");
+        }
+    }
+}

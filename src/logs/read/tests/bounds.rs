@@ -150,6 +150,16 @@ async fn a_broken_header_within_an_indexed_group_costs_its_block_only() {
 }
 
 #[tokio::test]
+async fn a_log_from_the_end_of_time_does_not_hide_others_of_its_time() {
+    let running = Running::start(1 << 20);
+    let lines: String = (0..5).map(|n| format!("{{\"@timestamp\":1e300,\"n\":{n}}}\n")).collect();
+    running.ship(7, &lines).await;
+    running.settled().await;
+    assert_eq!(pages(&running.reader, 2).await.len(), 5);
+    running.close();
+}
+
+#[tokio::test]
 async fn an_end_that_is_being_written_is_not_damage() {
     let (dir, reader) = shipped(10, 1 << 20).await;
     let path = files(dir.path(), "current.ndjson.zst").remove(0);
