@@ -5,7 +5,7 @@ const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
 const { clipboard, play, setUp } = require('./browser.js');
 
-// How each is run once it is pasted; the others need programs that are not here.
+// How each is run once it is pasted; of the others see ../test_snippets.py.
 const SHIPPERS = [
     ['curl', 'hello from curl', (text) => execFileSync('bash', ['-c', text])],
     ['Python', 'hello from Python', (text) => execFileSync(process.env.PYTHON, ['-c', text])],
