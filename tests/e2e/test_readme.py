@@ -1,4 +1,4 @@
-"""The commands of README.md, run in their order in an empty folder.
+"""The commands of README.md, run in their order in an empty folder, and those of the guides in docs/.
 
 Run are the blocks marked `sh`; those marked `sh no-run` are only shown. Four things differ from what a reader does:
 the debug binary stands in for `cargo run --release`, whose build would take minutes; ports are free ones, put in the place
@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import unittest
 
-from shipgate import BINARY, PORTS, ROOT, Shipgate, say
+from shipgate import API_TOKEN, BINARY, KNOWN_TOKENS, PORTS, ROOT, SHIPPING_TOKEN, Shipgate, say
 
 START = "cargo run --release"
 DEFAULTS = {"ingest": "127.0.0.1:8070", "api": "127.0.0.1:8072", "ops": "127.0.0.1:8073"}
@@ -19,10 +19,22 @@ DEFAULTS = {"ingest": "127.0.0.1:8070", "api": "127.0.0.1:8072", "ops": "127.0.0
 SETUP = f"""
 set -euo pipefail
 cargo() {{ [ "$1 $2 ${{3:-}}" = "run --release --" ] && shift 3 && {BINARY} "$@"; }}
+shipgate() {{ {BINARY} "$@"; }}
 curl() {{ command curl --fail-with-body --max-time 10 "$@"; }}
 config/try-two-planes() {{ SHIPGATE={BINARY} {ROOT}/config/try-two-planes "$@"; }}
 set -v
 """
+
+# What is there when somebody reads a guide, and whether its blocks are one session or each begins anew.
+GUIDES = {
+    "search.md": (f"curl 'http://127.0.0.1:8070/?token={SHIPPING_TOKEN}' -d '{{\"level\":\"error\",\"took\":900}}'", True),
+    "sharing.md": ("", False),
+    "tokens.md": (
+        'shipgate token create "apac prod" && shipgate token create "old one"\n'
+        "echo a-value-that-shippers-have >value.txt && VALUE=another-value-they-have",
+        False,
+    ),
+}
 
 
 def commands(text):
@@ -56,11 +68,24 @@ class Readme(unittest.TestCase):
             self.assertEqual(ended, 0)
         say(f"{len(printed)} printed commands and {len(blocks)} blocks of commands")
 
-    def run_in(self, folder, lines):
+    def test_the_commands_of_the_guides_work(self):
+        for guide, (before, is_one_session) in GUIDES.items():
+            blocks = commands((ROOT / "docs" / guide).read_text())
+            self.assertTrue(blocks, guide)
+            for block in ["\n".join(blocks)] if is_one_session else blocks:
+                with self.subTest(guide=guide, block=block), tempfile.TemporaryDirectory(prefix="shipgate-docs-") as folder:
+                    self.gate = Shipgate(folder, PORTS | KNOWN_TOKENS)
+                    try:
+                        self.run_in(folder, [before, block], {"SHIPGATE_API_TOKEN": API_TOKEN, "API_TOKEN": API_TOKEN})
+                    finally:
+                        self.gate.kill()
+            say(f"{guide}: {len(blocks)} blocks of commands")
+
+    def run_in(self, folder, lines, more={}):
         script = "\n".join(lines)
         for door, address in DEFAULTS.items():
             script = script.replace(address, self.gate.addresses[door].removeprefix("http://"))
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "SHIPGATE_URL": self.gate.addresses["api"]}
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "SHIPGATE_URL": self.gate.addresses["api"], **more}
         done = subprocess.run(
             ["bash", "-c", SETUP + script],
             cwd=folder,
