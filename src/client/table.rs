@@ -4,7 +4,7 @@ use super::sharing::filter_name;
 use crate::clock::Clock;
 use crate::domain::timestamp::rfc3339_millis;
 use comfy_table::{Table, presets};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 const SHOWN_ONCE: &str = "Keep the API token: it is not shown again.";
 
@@ -277,11 +277,27 @@ fn change(before: &Value, after: &Value) -> String {
     let Some(fields) = after.as_object().or(before.as_object()) else {
         return "-".to_owned();
     };
-    let changes = fields.keys().filter_map(|key| match (before.get(key), after.get(key)) {
-        (Some(was), Some(is)) => (was != is).then(|| format!("{key} {was} -> {is}")),
-        (one, other) => one.or(other).map(|value| format!("{key} {value}")),
+    let is_change = before.is_object() && after.is_object();
+    let gone: Vec<_> =
+        before.as_object().into_iter().flat_map(Map::keys).filter(|key| !fields.contains_key(*key)).collect();
+    let changes = fields.keys().chain(gone).filter_map(|key| {
+        let [was, is] = [before, after].map(|fields| told(key, fields.get(key)));
+        match (was == is, is_change) {
+            (true, _) => None,
+            (false, true) => Some(format!("{key} {was} -> {is}")),
+            (false, false) => Some(format!("{key} {}", if after.is_object() { is } else { was })),
+        }
     });
     changes.collect::<Vec<_>>().join(", ")
+}
+
+/// A field of the audit trail; `-` where there is none.
+fn told(key: &str, value: Option<&Value>) -> String {
+    match value {
+        Some(seconds) if ["expirationDate", "expiresAt"].contains(&key) => instant(seconds),
+        Some(value) => value.to_string(),
+        None => "-".to_owned(),
+    }
 }
 
 /// A new account's secrets.

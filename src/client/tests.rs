@@ -395,6 +395,19 @@ fn what_has_expired_says_so() {
 }
 
 #[tokio::test]
+async fn the_audit_trail_shows_dates_and_what_is_gone() {
+    let server = Server::start().await;
+    server.run(&["shared-token", "create", "partner"]).await.unwrap();
+    let last = async || server.run(&["audit", "--limit", "1"]).await.unwrap();
+    assert!(last().await.ends_with("name \"partner\""), "{}", last().await);
+    server.run(&["shared-token", "set", "partner", "--expires-in", "30d"]).await.unwrap();
+    assert!(last().await.contains("  expirationDate - -> 20"), "{}", last().await);
+    server.run(&["shared-token", "set", "partner", "--no-expiry"]).await.unwrap();
+    let told = last().await;
+    assert!(told.contains("  expirationDate 20") && told.ends_with("Z -> -"), "{told}");
+}
+
+#[tokio::test]
 async fn an_export_writes_over_nothing_and_names_the_file_that_it_cannot_write() {
     let server = Server::start().await;
     let folder = server.folder.path();
