@@ -88,9 +88,9 @@ enum LogsAction {
 /// What to look for.
 #[derive(Debug, Args)]
 struct QueryText {
-    /// What to look for; everything if it is not there
+    /// What to look for, in one word of the shell or in several; everything if it is not there
     #[arg(value_name = "QUERY")]
-    typed: Option<String>,
+    typed: Vec<String>,
     /// The same as an option, for queries that begin with a dash
     #[arg(
         long = "query",
@@ -103,8 +103,8 @@ struct QueryText {
 }
 
 impl QueryText {
-    fn text(&self) -> &str {
-        self.typed.as_deref().or(self.named.as_deref()).unwrap_or_default()
+    fn text(&self) -> String {
+        self.named.clone().unwrap_or_else(|| self.typed.join(" "))
     }
 }
 
@@ -123,7 +123,7 @@ struct Which {
 
 impl Which {
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        let mut parameters = vec![("query", self.query.text().to_owned())];
+        let mut parameters = vec![("query", self.query.text())];
         for (name, time) in [("from", &self.from), ("to", &self.to)] {
             parameters.extend(time.as_deref().map(|time| (name, ago(time))));
         }
@@ -166,20 +166,20 @@ pub(super) async fn run(connection: &Connection, command: LogsCommand) -> Result
     let look = if connection.json { Look::Raw } else { Look::Line { coloured, broken: is_terminal } };
     let done = match &command.action {
         LogsAction::Search { which, limit } => search(&api, which, *limit as usize, look).await,
-        LogsAction::Tail { query } => follow::run(&api, query.text(), look).await,
+        LogsAction::Tail { query } => follow::run(&api, &query.text(), look).await,
         LogsAction::Export(command) => export::run(&api, command).await,
     };
     match done {
         // A reader that has seen enough, such as `head`, is no failure.
         Err(ClientError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(ClientError::Forbidden) => Err(api.wrong_api_token()),
-        Err(ClientError::Refused(answer)) => Err(ClientError::refused_query(answer, command.action.query())),
+        Err(ClientError::Refused(answer)) => Err(ClientError::refused_query(answer, &command.action.query())),
         done => done,
     }
 }
 
 impl LogsAction {
-    fn query(&self) -> &str {
+    fn query(&self) -> String {
         match self {
             Self::Search { which, .. } => which.query.text(),
             Self::Tail { query } => query.text(),
@@ -235,6 +235,25 @@ async fn search(api: &Api, which: &Which, limit: usize, look: Look) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_may_be_typed_in_several_words() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            which: Which,
+        }
+        for (line, expect) in [
+            (&["level:error", "timeout"][..], "level:error timeout"),
+            (&["level:error timeout", "--from", "1h"], "level:error timeout"),
+            (&["--from", "1h", "a", "b"], "a b"),
+            (&["-q", "-level:info"], "-level:info"),
+            (&[], ""),
+        ] {
+            let line: Line = clap::Parser::parse_from([&["shipgate"], line].concat());
+            assert_eq!(line.which.query.text(), expect);
+        }
+    }
 
     #[test]
     fn a_length_of_time_is_counted_from_now() {
