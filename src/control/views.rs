@@ -16,7 +16,7 @@ pub(super) struct ViewObject {
     #[schema(value_type = i32)]
     id: u32,
     name: String,
-    /// Where in the console it is: what stands behind `#/` in its address.
+    /// Where in the console it is: what stands behind `#/` in Explore's address, percent-encoded.
     view: String,
     created_by: String,
     /// Seconds since the Unix epoch.
@@ -69,7 +69,7 @@ pub(super) struct NewView {
     #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     name: String,
     /// Such as `explore?query=level:error&from=now-15m`.
-    #[schema(min_length = 1, max_length = 8000)]
+    #[schema(min_length = 1, max_length = 8000, pattern = r"^explore(\?[!-~]*)?$")]
     view: String,
 }
 
@@ -101,7 +101,7 @@ pub(super) struct ViewChange {
     #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     name: Option<String>,
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 8000)]
+    #[schema(min_length = 1, max_length = 8000, pattern = r"^explore(\?[!-~]*)?$")]
     view: Option<String>,
 }
 

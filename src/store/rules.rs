@@ -153,7 +153,9 @@ pub enum Refusal {
     ViewNameTaken,
     #[error("An account has at most {VIEWS_MAX} saved views")]
     ViewsMax,
-    #[error("A view has 1 to {PLACE_BYTES_MAX} bytes, without control characters")]
+    #[error(
+        "A view is what stands behind #/ in Explore's address, as in explore?query=level:error, in at most {PLACE_BYTES_MAX} bytes"
+    )]
     ViewMalformed,
     #[error("There is another account with this name")]
     AccountNameTaken,
@@ -214,13 +216,15 @@ impl Email {
     }
 }
 
-/// Where in the console a view is: the part of its address behind `#/`.
+/// Where in the console a view is: the part of its address behind `#/`, which is Explore's, percent-encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place(String);
 
 impl Place {
     pub fn parse(text: &str) -> Result<Self, Refusal> {
-        let fits = (1..=PLACE_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+        let is_explore = text == "explore" || text.starts_with("explore?");
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte);
+        let fits = is_explore && text.len() <= PLACE_BYTES_MAX && text.bytes().all(is_plain);
         if fits { Ok(Self(text.to_owned())) } else { Err(Refusal::ViewMalformed) }
     }
 

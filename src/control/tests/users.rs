@@ -196,10 +196,16 @@ async fn everybody_saves_views_and_only_their_makers_and_admins_change_them() {
     running.admin().post(VIEWS, r#"{"name":"a script's","view":"explore?"}"#).await;
     assert_eq!(bob.call("DELETE", &format!("{VIEWS}/2"), Value::Null).await.status, 403);
     for (body, code) in [
-        (json!({ "name": "renamed", "view": "x" }), "Views/NAME_TAKEN"),
-        (json!({ "name": "", "view": "x" }), "Views/NAME_EMPTY"),
+        (json!({ "name": "renamed", "view": "explore?" }), "Views/NAME_TAKEN"),
+        (json!({ "name": "", "view": "explore?" }), "Views/NAME_EMPTY"),
         (json!({ "name": "a", "view": "" }), "Views/VIEW"),
-        (json!({ "name": "a", "view": "x\ny" }), "Views/VIEW"),
+        (json!({ "name": "a", "view": "explore?x\ny" }), "Views/VIEW"),
+        (json!({ "name": "a", "view": "settings/users" }), "Views/VIEW"),
+        (json!({ "name": "a", "view": "/explore" }), "Views/VIEW"),
+        (json!({ "name": "a", "view": "exploreX" }), "Views/VIEW"),
+        (json!({ "name": "a", "view": "explore?query=a b" }), "Views/VIEW"),
+        (json!({ "name": "a", "view": "explore?query=\u{202e}" }), "Views/VIEW"),
+        (json!({ "name": "a", "view": "explore?<script>" }), "Views/VIEW"),
         (json!({ "name": "a" }), "Request/MALFORMED"),
     ] {
         let refused = bob.call("POST", VIEWS, body.clone()).await;
