@@ -56,6 +56,9 @@ class Console(unittest.TestCase):
     def test_without_a_mouse(self):
         self.play("keyboard")
 
+    def test_whatever_is_in_a_log_and_in_an_address(self):
+        self.play("hostile")
+
     def test_every_page_in_light_and_dark_on_desk_and_phone(self):
         self.play("tour")
 

@@ -1,5 +1,7 @@
 // The REST API, as this page may use it: by the session's cookie, or by the shared token of a link.
 
+import { parseWritten } from "./written.js";
+
 export class ApiError extends Error {
   constructor(status, body, retryAfter) {
     super(body?.message ?? `The server answered ${status}.`);
@@ -25,11 +27,13 @@ export function whenOver(listener) {
 }
 
 export const get = (path, query, signal) => call("GET", path, { query, signal });
+// As `get`, of logs: JSON as it was written.
+export const getWritten = (path, query, signal) => call("GET", path, { query, signal, read: parseWritten });
 export const post = (path, body, signal) => call("POST", path, { body, signal });
 export const put = (path, body) => call("PUT", path, { body });
 export const remove = (path) => call("DELETE", path, {});
 
-async function call(method, path, { query, body, signal }) {
+async function call(method, path, { query, body, signal, read = JSON.parse }) {
   const headers = { "X-Requested-With": "shipgate" };
   if (shareToken) headers["X-SHARED-TOKEN"] = shareToken;
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -48,17 +52,16 @@ async function call(method, path, { query, body, signal }) {
     if (failure.name === "AbortError") throw failure;
     throw new ApiError(0, { message: "Shipgate cannot be reached. Check your connection, then try again." });
   }
-  const answer = parsed(text);
-  if (response.ok) return answer;
-  const error = new ApiError(response.status, answer, Number(response.headers.get("Retry-After")) || null);
+  if (response.ok) return parsed(text, read);
+  const error = new ApiError(response.status, parsed(text, JSON.parse), Number(response.headers.get("Retry-After")) || null);
   if ((error.status === 401 || error.status === 403) && !path.startsWith("/v1/session")) overListener(error);
   throw error;
 }
 
 // What a proxy in between may say is no JSON.
-function parsed(text) {
+function parsed(text, read) {
   try {
-    return JSON.parse(text);
+    return read(text);
   } catch {
     return null;
   }

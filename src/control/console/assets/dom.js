@@ -13,12 +13,20 @@ export function svg(tag, properties, ...children) {
   return filled(document.createElementNS(SVG, tag), properties, children);
 }
 
+// Attributes that people read; a column's name stands before its cell on a phone.
+const READ = new Set(["title", "aria-label", "placeholder", "data-column"]);
+// Controls, but for tabs and ends of lines, and what changes the direction of the text around it.
+const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+
+// Text that says what is in it, and does nothing: "abc‹U+202E›def".
+export const shown = (text) => text.replace(UNSEEN, (character) => `‹U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}›`);
+
 function filled(element, properties, children) {
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (value === false || value === null || value === undefined) continue;
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else if (name === "value" || name === "checked") element[name] = value;
-    else element.setAttribute(name, value === true ? "" : String(value));
+    else element.setAttribute(name, value === true ? "" : READ.has(name) ? shown(String(value)) : String(value));
   }
   append(element, children);
   return element;
@@ -27,7 +35,7 @@ function filled(element, properties, children) {
 function append(element, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
-    element.append(child instanceof Node ? child : String(child));
+    element.append(child instanceof Node ? child : shown(String(child)));
   }
 }
 

@@ -1,7 +1,7 @@
 // The page as the recipient of a sharing link sees it: one view, read with the link's token and nothing else.
 
 import * as api from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, shown } from "./dom.js";
 import { failed, loading } from "./components/states.js";
 import { dropdown } from "./components/menu.js";
 import { date } from "./format.js";
@@ -16,11 +16,11 @@ const CHECK_MS = 10_000;
 export async function startRecipient(root, token) {
   api.readAs(token);
   const controller = new AbortController();
-  let shown = null;
+  let view = null;
   const gone = () => {
     if (controller.signal.aborted) return;
     controller.abort();
-    shown?.abort();
+    view?.abort();
     document.title = "Link no longer valid · Shipgate";
     fill(root, bare(invalid()));
   };
@@ -36,16 +36,16 @@ export async function startRecipient(root, token) {
   }
   if (here().path !== "/explore") go("/explore");
   const showNow = (now) => {
-    shown?.abort();
-    shown = new AbortController();
-    show(root, now, shown.signal);
+    view?.abort();
+    view = new AbortController();
+    show(root, now, view.signal);
   };
   watch(share, showNow, controller.signal);
   showNow(share);
 }
 
 function show(root, share, signal) {
-  document.title = `${share.name} · ${share.accountName}`;
+  document.title = shown(`${share.name} · ${share.accountName}`);
   let moved = () => {};
   addEventListener("hashchange", () => moved(), { signal });
   addEventListener("popstate", () => moved(), { signal });

@@ -3,12 +3,13 @@
 import { freshId, h } from "../dom.js";
 import { icon } from "../icons.js";
 
-// What a dialog asks belongs to the page it was opened on.
-addEventListener("hashchange", () => document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close()));
+// What a dialog asks belongs to the page it was opened on; what one shows this once stays until it is closed there.
+addEventListener("hashchange", () => document.querySelectorAll("dialog[open]:not([data-once])").forEach((dialog) => dialog.close()));
+addEventListener("beforeunload", (event) => document.querySelector("dialog[data-once]") && event.preventDefault());
 
 // Opens a dialog. `body(close)` and `foot(close)` give its content; `close(answer)` ends it. The promise holds the answer:
-// undefined if it was only closed.
-export function openDialog({ title, body, foot, wide, label }) {
+// undefined if it was only closed. With `once`, what is said before it closes by anything but its foot, it must be closed twice.
+export function openDialog({ title, body, foot, wide, label, once }) {
   const { promise, resolve } = Promise.withResolvers?.() ?? resolvers();
   const id = freshId("dialog");
   let answer;
@@ -16,21 +17,37 @@ export function openDialog({ title, body, foot, wide, label }) {
     answer = value;
     dialog.close();
   };
+  const warning = h("p", { class: "form-problem", role: "alert" });
+  const leave = () => {
+    if (!once || warning.textContent) return close();
+    warning.textContent = `${once} Close it again to leave without it.`;
+  };
   const dialog = h(
     "dialog",
-    { class: wide ? "dialog wide" : "dialog", "aria-labelledby": id },
+    { class: wide ? "dialog wide" : "dialog", "aria-labelledby": id, "data-once": Boolean(once) },
     h(
       "header",
       { class: "dialog-head" },
       h("h2", { id }, title),
-      h("button", { class: "icon-button", type: "button", "aria-label": label ?? "Close", onclick: () => close() }, icon("close")),
+      h("button", { class: "icon-button", type: "button", "aria-label": label ?? "Close", onclick: () => leave() }, icon("close")),
     ),
-    h("div", { class: "dialog-body" }, body(close)),
+    h("div", { class: "dialog-body" }, body(close), warning),
     foot && h("footer", { class: "dialog-foot" }, foot(close)),
   );
   let pressedBeside = false;
   dialog.addEventListener("pointerdown", (event) => (pressedBeside = event.target === dialog));
-  dialog.addEventListener("click", (event) => event.target === dialog && pressedBeside && close());
+  dialog.addEventListener("click", (event) => event.target === dialog && pressedBeside && leave());
+  dialog.addEventListener("cancel", (event) => {
+    if (!once) return;
+    event.preventDefault();
+    leave();
+  });
+  // A browser lets Esc be held up once; the key itself always can be.
+  dialog.addEventListener("keydown", (event) => {
+    if (!once || event.key !== "Escape") return;
+    event.preventDefault();
+    leave();
+  });
   dialog.addEventListener("close", () => {
     dialog.remove();
     resolve(answer);

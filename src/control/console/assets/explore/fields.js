@@ -32,7 +32,7 @@ function draw(sidebar) {
   const group = (title, fields) => fields.length > 0 && [h("h3", {}, title), h("ul", {}, fields.map((field) => item(sidebar, field)))];
   fill(
     list,
-    group("Columns", found.filter(isColumn)),
+    group("Columns", found.filter(isColumn).sort((a, b) => view.state.columns.indexOf(a.name) - view.state.columns.indexOf(b.name))),
     group(found.some(isColumn) ? "Other fields" : "All fields", found.filter((field) => !isColumn(field))),
     found.length === 0 && h("p", { class: "faint" }, wanted ? "No field of this name." : "No fields in this time."),
   );
@@ -61,6 +61,9 @@ function item(sidebar, field) {
   );
 }
 
+const VALUE_CHARS_MAX = 200;
+const cut = (value) => (String(value).length > VALUE_CHARS_MAX ? `${String(value).slice(0, VALUE_CHARS_MAX)}…` : String(value));
+
 function values({ view, mayFilter }, field) {
   if (field.values.length === 0) return h("p", { class: "faint" }, "Too many different values to count.");
   return h(
@@ -70,15 +73,15 @@ function values({ view, mayFilter }, field) {
       h(
         "li",
         {},
-        h("span", { class: "value-text", title: String(value) }, String(value) || "(empty)"),
+        h("span", { class: "value-text", title: cut(value) }, cut(value) || "(empty)"),
         h("span", { class: "value-count" }, `${Math.round((count / Math.max(field.count, 1)) * 100)}%`),
         mayFilter && h(
           "span",
           { class: "value-actions" },
-          iconButton("plus", `Only ${field.name}: ${value}`, { onclick: () => view.narrow(field.name, value, false) }),
-          iconButton("minus", `Without ${field.name}: ${value}`, { onclick: () => view.narrow(field.name, value, true) }),
+          iconButton("plus", `Only ${field.name}: ${cut(value)}`, { onclick: () => view.narrow(field.name, value, false) }),
+          iconButton("minus", `Without ${field.name}: ${cut(value)}`, { onclick: () => view.narrow(field.name, value, true) }),
         ),
-        meter(count, field.count, `${value}: ${count} logs`),
+        meter(count, field.count, `${cut(value)}: ${count} logs`),
       ),
     ),
   );

@@ -1,11 +1,14 @@
-// The live tail: logs as they come, held back while it is paused.
+// The live tail: logs as they come, held back while it is paused. When its connection breaks, what came meanwhile is searched for.
 
 import * as api from "../api.js";
+import { logOfLine } from "./logs.js";
 
 const HELD_MAX = 2000;
 const DRAW_MS = 100;
-// For how long after the search a log that it found may still come.
+// For how long after a search a log that it found may still come.
 const SETTLED_MS = 2000;
+// How much earlier than the break a log may be that was not sent before it.
+const BEFORE_BREAK_MS = 10_000;
 const ENDS = {
   expired: "The live tail ended: access has expired.",
   deleted: "The live tail ended: access was withdrawn.",
@@ -14,14 +17,31 @@ const ENDS = {
   behind: "The live tail ended: logs came faster than they could be shown. Narrow the query, or start it again.",
 };
 
+// How often each of them is there.
+function countsOf(logs) {
+  const counts = new Map();
+  for (const { line } of logs) counts.set(line, (counts.get(line) ?? 0) + 1);
+  return counts;
+}
+
+// Whether a log is none of those counted; a counted one is taken off.
+function isNew(counts, { line }) {
+  const count = counts.get(line) ?? 0;
+  if (count > 0) counts.set(line, count - 1);
+  return count === 0;
+}
+
 // `search(signal)` is called once the tail is open, and shows and gives the logs from before. Then `show(logs)` gets what came, newest
-// first; `told({ held, paused })` hears of changes; `ended(reason)` hears of the end.
-export function startTail(query, { search, show, told, ended }) {
-  const tail = { held: [], paused: false };
+// first; `told({ held, paused, isBroken })` hears of changes; `ended(reason)` hears of the end. After a break `missed(since, signal)`
+// gives the logs from that instant on, and `mended(began, ended)` hears that they are in.
+export function startTail(query, { search, missed, show, told, mended, ended }) {
+  const tail = { held: [], paused: false, brokenAt: null, isBroken: false };
   const source = api.stream("/v1/logs/tail", { query });
   const controller = new AbortController();
-  // How often the search found each log that did not come as well; null until it is done.
+  // Those that a search found and that did not come as well; null while it searches.
   let found = null;
+  // What came last, whether it is shown yet or not.
+  let recent = [];
   const stop = () => {
     source.close();
     clearInterval(timer);
@@ -32,18 +52,33 @@ export function startTail(query, { search, show, told, ended }) {
     stop();
     ended(reason);
   };
-  const isNew = ({ log }) => {
-    const text = JSON.stringify(log);
-    const count = found.get(text) ?? 0;
-    if (count > 0) found.set(text, count - 1);
-    return count === 0;
+  const settle = (logs) => {
+    const counts = countsOf(logs);
+    found = counts;
+    tail.held = tail.held.filter((log) => isNew(counts, log));
+    setTimeout(() => counts.clear(), SETTLED_MS);
+  };
+  const remember = (logs) => {
+    recent.push(...logs);
+    if (recent.length > 2 * HELD_MAX) recent = recent.slice(-HELD_MAX);
   };
   const begin = async () => {
     const logs = await search(controller.signal);
-    found = new Map();
-    for (const text of logs.map(({ log }) => JSON.stringify(log))) found.set(text, (found.get(text) ?? 0) + 1);
-    tail.held = tail.held.filter(isNew);
-    setTimeout(() => found.clear(), SETTLED_MS);
+    settle(logs);
+    remember(logs);
+  };
+  // What came while nobody heard: searched for, and added to what was held before the break.
+  const mend = async (since) => {
+    const heldBefore = tail.held.splice(0);
+    found = null;
+    const logs = await missed(since - BEFORE_BREAK_MS, controller.signal);
+    if (controller.signal.aborted) return;
+    settle(logs);
+    const known = countsOf(recent);
+    const fresh = logs.filter((log) => isNew(known, log)).reverse();
+    remember(fresh);
+    tail.held = [...heldBefore, ...fresh, ...tail.held].slice(-HELD_MAX);
+    mended(since, Date.now());
   };
   const draw = () => {
     if (!found || tail.paused || tail.held.length === 0) return;
@@ -51,18 +86,29 @@ export function startTail(query, { search, show, told, ended }) {
     told(tail);
   };
   const timer = setInterval(draw, DRAW_MS);
-  source.addEventListener("open", begin, { once: true });
+  source.addEventListener("open", () => {
+    const since = tail.brokenAt;
+    Object.assign(tail, { brokenAt: null, isBroken: false });
+    told(tail);
+    if (since === null) return begin();
+    return mend(since);
+  });
   source.addEventListener("log", ({ data }) => {
-    const log = JSON.parse(data);
-    const came = { time: Date.parse(log["@timestamp"]) || Date.now(), log };
-    if (found && !isNew(came)) return;
+    const came = logOfLine(data);
+    if (found && !isNew(found, came)) return;
+    remember([came]);
     tail.held.push(came);
     if (tail.held.length > HELD_MAX) tail.held.shift();
     if (tail.paused) told(tail);
   });
   source.addEventListener("end", ({ data }) => end(ENDS[JSON.parse(data).reason] ?? "The live tail ended."));
   // The browser tries again by itself, unless it was refused.
-  source.addEventListener("error", () => source.readyState === EventSource.CLOSED && end("The live tail was refused."));
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) return end("The live tail was refused.");
+    tail.brokenAt ??= Date.now();
+    tail.isBroken = true;
+    told(tail);
+  });
   return {
     pause: (paused) => {
       tail.paused = paused;

@@ -3,13 +3,16 @@
 import { fill, h } from "../dom.js";
 import { copyButton } from "../components/copy.js";
 import { iconButton } from "../components/field.js";
-import { exact, logTime } from "../format.js";
+import { bytes, exact, logTime } from "../format.js";
 import { icon } from "../icons.js";
-import { read, textOf } from "./logs.js";
+import { textOf } from "./logs.js";
 import { words } from "./query.js";
 
 const ROWS_MAX = 2000;
 const SUMMARY_FIELDS = 12;
+// How much of a value stands in a row, and in the details before one asks for all of it.
+const ROW_CHARS_MAX = 500;
+const VALUE_CHARS_MAX = 2000;
 // Not repeated in a row's summary.
 const OBVIOUS = new Set(["@timestamp", "type"]);
 
@@ -52,43 +55,44 @@ function redraw(rows) {
   fill(rows.body, rows.shown.map((found) => row(rows, found)));
 }
 
-function row(rows, found, extra = "") {
-  const log = (found.read ??= read(found.log));
+function row(rows, log, extra = "") {
   const { columns } = rows.view.state;
   const opener = h(
     "button",
-    { class: "opener", type: "button", "aria-expanded": "false", title: exact(found.time) },
+    { class: "opener", type: "button", "aria-expanded": "false", title: exact(log.time) },
     icon("chevron"),
-    h("time", {}, logTime(found.time)),
+    h("time", {}, logTime(log.time)),
   );
   const element = h(
     "tr",
     { class: `log ${log.kind ?? "plain"} ${extra}` },
     h("td", { class: "time-column" }, opener),
     columns.length > 0
-      ? columns.map((name) => h("td", { "data-column": name }, marked(textOf(log.fields.get(name)), rows.marked)))
+      ? columns.map((name) => h("td", { "data-column": name }, marked(cut(textOf(log.fields.get(name))), rows.marked)))
       : h("td", { class: "summary" }, summary(log, rows.marked)),
   );
-  found.row = element;
+  log.row = element;
   element.addEventListener("click", (event) => {
     if (event.target.closest("button") !== opener && (event.target.closest("button, a") || String(getSelection()))) return;
-    flip(rows, element, opener, found, log);
+    flip(rows, element, opener, log);
   });
   return element;
 }
 
 function summary(log, wanted) {
-  const level = log.level && h("span", { class: `level ${log.kind ?? "plain"}` }, textOf(log.fields.get(log.level)));
+  const level = log.level && h("span", { class: `level ${log.kind ?? "plain"}` }, cut(log.fields.get(log.level)));
   const others = [...log.fields].filter(([name]) => name !== log.message && name !== log.level && !OBVIOUS.has(name));
   return h(
     "div",
     { class: "summary-line" },
     level,
     " ",
-    log.message && h("span", { class: "message" }, marked(log.fields.get(log.message), wanted)),
-    others.slice(0, SUMMARY_FIELDS).map(([name, value]) => [" ", h("span", { class: "pair" }, h("b", {}, name), "=", marked(textOf(value), wanted))]),
+    log.message && h("span", { class: "message" }, marked(cut(log.fields.get(log.message)), wanted)),
+    others.slice(0, SUMMARY_FIELDS).map(([name, value]) => [" ", h("span", { class: "pair" }, h("b", {}, name), "=", marked(cut(textOf(value)), wanted))]),
   );
 }
+
+const cut = (text) => (text.length > ROW_CHARS_MAX ? `${text.slice(0, ROW_CHARS_MAX)}…` : text);
 
 // `text`, in which what was looked for stands out.
 function marked(text, wanted) {
@@ -105,28 +109,28 @@ function marked(text, wanted) {
   return [...pieces, text.slice(at)];
 }
 
-function flip(rows, element, opener, found, log) {
+function flip(rows, element, opener, log) {
   const isOpen = opener.getAttribute("aria-expanded") === "true";
   opener.setAttribute("aria-expanded", String(!isOpen));
   element.classList.toggle("open", !isOpen);
   if (isOpen) return element.nextElementSibling.remove();
   const columns = Math.max(rows.view.state.columns.length, 1) + 1;
-  element.after(h("tr", { class: "details" }, h("td", { colspan: columns }, details(rows, found, log))));
+  element.after(h("tr", { class: "details" }, h("td", { colspan: columns }, details(rows, log))));
 }
 
-function details({ view, mayFilter }, found, log) {
+function details({ view, mayFilter }, log) {
   const around = 60_000;
-  const span = { from: new Date(found.time - around).toISOString(), to: new Date(found.time + around).toISOString() };
+  const span = { from: new Date(log.time - around).toISOString(), to: new Date(log.time + around).toISOString() };
   return h(
     "div",
     { class: "details-box" },
     h(
       "div",
       { class: "details-bar" },
-      h("span", { class: "faint" }, exact(found.time)),
+      h("span", { class: "faint" }, exact(log.time)),
       h("span", { class: "spring" }),
       mayFilter && h("button", { class: "button small", type: "button", onclick: () => view.change({ ...span, query: "" }) }, icon("clock"), "What happened around it"),
-      copyButton(() => JSON.stringify(found.log, null, 2), "Copy JSON", { class: "button small copy" }),
+      copyButton(() => log.line, "Copy JSON", { class: "button small copy" }),
     ),
     h(
       "table",
@@ -135,6 +139,15 @@ function details({ view, mayFilter }, found, log) {
       h("tbody", {}, [...log.fields].map(([name, value]) => detail(view, mayFilter, name, value))),
     ),
   );
+}
+
+// A long value begins with what fits.
+function whole(text) {
+  const place = h("span", { class: "details-value" }, text.slice(0, VALUE_CHARS_MAX));
+  if (text.length <= VALUE_CHARS_MAX) return place;
+  const all = h("button", { class: "button small", type: "button", onclick: () => fill(place, text) }, `Show all ${bytes(text.length)}`);
+  place.append("… ", all);
+  return place;
 }
 
 function detail(view, mayFilter, name, value) {
@@ -146,15 +159,15 @@ function detail(view, mayFilter, name, value) {
     "tr",
     {},
     h("th", { scope: "row" }, name),
-    h("td", {}, h("span", { class: "details-value" }, text)),
+    h("td", {}, whole(text)),
     h(
       "td",
       { class: "actions" },
       h(
         "span",
         { class: "row-actions" },
-        mayFilter && iconButton("plus", `Only ${name}: ${sample}`, { onclick: () => view.narrow(name, sample, false) }),
-        mayFilter && iconButton("minus", `Without ${name}: ${sample}`, { onclick: () => view.narrow(name, sample, true) }),
+        mayFilter && iconButton("plus", `Only ${name}: ${cut(sample)}`, { onclick: () => view.narrow(name, sample, false) }),
+        mayFilter && iconButton("minus", `Without ${name}: ${cut(sample)}`, { onclick: () => view.narrow(name, sample, true) }),
         iconButton("columns", isColumn ? `Remove the column ${name}` : `Show ${name} as a column`, { onclick: () => view.flipColumn(name) }),
       ),
     ),

@@ -76,7 +76,7 @@ function sees(token, filters) {
 
 function outcome(view, { token, kind }, filters) {
   const range = kind === "snapshot" ? fixed(view.state) : view.state;
-  const params = { ...view.params(), from: range.from, to: range.to };
+  const params = { ...view.params(), from: range.from, to: range.to, ...(kind === "snapshot" ? { live: "" } : {}) };
   const link = `${location.origin}/?${new URLSearchParams({ embed: "true", shareToken: token.token })}${href("/explore", params)}`;
   const input = h("input", { class: "input", readonly: true, value: link, "aria-label": "Link", "data-link": true, onfocus: (event) => event.target.select() });
   return h(

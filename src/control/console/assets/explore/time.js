@@ -8,17 +8,19 @@ const NAMES = { s: "second", m: "minute", h: "hour", d: "day", w: "week" };
 export const PRESETS = ["now-5m", "now-15m", "now-1h", "now-6h", "now-24h", "now-7d", "now-30d"];
 export const DEFAULT_FROM = "now-15m";
 
+const RELATIVE = /^now-(\d{1,6})([smhdw])$/;
+
 // Milliseconds since the Unix epoch, or NaN.
 export function instant(text, now = Date.now()) {
   if (text === "now") return now;
-  const relative = /^now-(\d+)([smhdw])$/.exec(text);
+  const relative = RELATIVE.exec(text);
   if (relative) return now - Number(relative[1]) * UNITS[relative[2]];
-  return /^\d+$/.test(text) ? Number(text) : Date.parse(text);
+  return /^\d{1,15}$/.test(text) ? Number(text) : Date.parse(text);
 }
 
 // The stretch in words: "Last 15 minutes", "Nov 22, 14:05:00 to Nov 22, 14:10:00".
 export function described({ from, to }) {
-  const relative = /^now-(\d+)([smhdw])$/.exec(from);
+  const relative = RELATIVE.exec(from);
   if (relative && to === "now") {
     const [, count, unit] = relative;
     return `Last ${count === "1" ? "" : `${count} `}${NAMES[unit]}${count === "1" ? "" : "s"}`;
@@ -26,12 +28,16 @@ export function described({ from, to }) {
   return `${label(from)} to ${label(to)}`;
 }
 
-const label = (text) => (text.startsWith("now") ? text : Number.isNaN(instant(text)) ? text : moment(instant(text)));
+// Of what is no time, as much as can be shown.
+const UNKNOWN_CHARS_MAX = 32;
+const part = (text) => (text.length > UNKNOWN_CHARS_MAX ? `${text.slice(0, UNKNOWN_CHARS_MAX)}…` : text);
+const label = (text) => (Number.isNaN(instant(text)) || text.startsWith("now") ? part(text) : moment(instant(text)));
 
 // The same stretch with both ends fixed.
 export function fixed({ from, to }) {
   const now = Date.now();
-  return { from: new Date(instant(from, now)).toISOString(), to: new Date(instant(to, now)).toISOString() };
+  const still = (text) => (Number.isNaN(instant(text, now)) ? text : new Date(instant(text, now)).toISOString());
+  return { from: still(from), to: still(to) };
 }
 
 export const isRelative = ({ from, to }) => from.startsWith("now") || to.startsWith("now");

@@ -16,7 +16,8 @@ export function toolbar(view, { isAdmin, isRecipient }) {
     const open = view.element.classList.toggle("fields-open");
     fieldsButton.setAttribute("aria-expanded", String(open));
   });
-  const live = h("button", { class: "button live-button", type: "button", "aria-pressed": "false", "data-live": true, onclick: () => view.goLive(!view.tail) }, h("span", { class: "live-light", "aria-hidden": "true" }), h("span", { class: "button-text" }, "Live tail"));
+  const liveText = h("span", { class: "button-text" }, "Live tail");
+  const live = h("button", { class: "button live-button", type: "button", "aria-pressed": "false", "data-live": true, onclick: () => view.goLive(!view.tail) }, h("span", { class: "live-light", "aria-hidden": "true" }), liveText);
   const pause = h("button", { class: "button", type: "button", hidden: true });
   const bar = h(
     "div",
@@ -36,11 +37,13 @@ export function toolbar(view, { isAdmin, isRecipient }) {
   bar.live = (on) => {
     paused = false;
     live.setAttribute("aria-pressed", String(on));
+    liveText.textContent = "Live tail";
     pause.hidden = !on;
     showPause(0);
   };
-  bar.held = (held, isPaused) => {
+  bar.held = (held, isPaused, isBroken) => {
     paused = isPaused;
+    liveText.textContent = isBroken ? "Reconnecting…" : "Live tail";
     showPause(held);
   };
   bar.counted = (total, partial) => {

@@ -38,7 +38,7 @@ function list(view, views, close) {
             h(
               "li",
               {},
-              h("a", { href: `#/${saved.view.replace(/^\//, "")}`, onclick: close, title: saved.createdBy && `Saved by ${saved.createdBy}` }, saved.name),
+              h("a", { href: `#/${saved.view}`, onclick: close, title: saved.createdBy && `Saved by ${saved.createdBy}` }, saved.name),
               iconButton("trash", `Delete the view ${saved.name}`, { onclick: () => (close(), deleteView(saved)) }),
             ),
           ),

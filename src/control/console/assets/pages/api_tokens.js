@@ -46,6 +46,7 @@ async function createToken(show) {
   const created = await formDialog({ title: "New API token", fields: [name], action: "Create token", submit: () => api.post(TOKENS, { name: name.input.value.trim() }) });
   if (!created) return;
   await openDialog({
+    once: "This token is not shown again.",
     title: `API token “${created.name}”`,
     body: () => [notice("warning", "Copy it now and keep it where you keep passwords: it is shown this once."), snippet(created.token, "the API token", "X-API-TOKEN")],
     foot: (close) => h("button", { class: "button primary", type: "button", onclick: () => close() }, "I have copied it"),

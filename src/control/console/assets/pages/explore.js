@@ -8,15 +8,18 @@ import { toast } from "../components/toast.js";
 import { queryBar } from "../explore/bar.js";
 import { fieldList } from "../explore/fields.js";
 import { startTail } from "../explore/live.js";
+import { pageOf } from "../explore/logs.js";
 import { rangePicker } from "../explore/range.js";
 import { rowTable } from "../explore/rows.js";
 import { DEFAULT_FROM, described, instant } from "../explore/time.js";
 import { toolbar } from "../explore/toolbar.js";
 import { narrowed } from "../explore/query.js";
-import { whole } from "../format.js";
-import { here, href, push } from "../router.js";
+import { clock, whole } from "../format.js";
+import { here, href, push, replace } from "../router.js";
 
 const LIMIT = 100;
+// How many logs that came while a live tail was broken are fetched.
+const MISSED_MAX = 1000;
 const LIVE_REFRESH_MS = 5_000;
 
 // With `recipient`, the answer of /v1/share, it is the page behind a sharing link.
@@ -34,7 +37,7 @@ class Explore {
     this.signal = signal;
     this.state = fromUrl();
     this.bar = mayFilter && queryBar(this);
-    this.range = mayFilter ? rangePicker(() => this.state, (range) => this.change(range, { again: true })) : h("span", { class: "badge" }, described(this.state));
+    this.range = mayFilter ? rangePicker(() => this.state, (range) => this.change(range, { again: true })) : h("p", { class: "view-said" });
     this.chart = histogram(mayFilter && ((from, to) => this.change({ from: new Date(from).toISOString(), to: new Date(to).toISOString() })));
     this.chartPlace = h("section", { class: "chart-place", "aria-label": "Logs over time" }, this.chart);
     this.fields = fieldList(this, mayFilter);
@@ -55,8 +58,8 @@ class Explore {
 
   // The view as the URL holds it; what is usual is left out.
   params() {
-    const { query, from, to, columns } = this.state;
-    return { query, from, to, columns: columns.join(",") };
+    const { query, from, to, columns, live } = this.state;
+    return { query, from, to, columns: columns.join(","), live: live ? "true" : "" };
   }
 
   // Changes the view, and with it the URL. `again` searches even if nothing changed.
@@ -88,6 +91,12 @@ class Explore {
     announce(this.state.columns.includes(name) ? `Column ${name} added` : `Column ${name} removed`);
   }
 
+  // Of somebody who cannot search: what is shown instead.
+  said() {
+    const { query } = this.state;
+    fill(this.range, query ? ["Logs that match ", h("code", {}, query)] : "All logs that this link shows", ", ", h("strong", {}, described(this.state).replace(/^Last/, "last")), ".");
+  }
+
   asked() {
     const { query, from, to } = this.state;
     return { query, from, to };
@@ -95,29 +104,35 @@ class Explore {
 
   stop() {
     this.running?.abort();
-    this.goLive(false);
+    this.stopTail();
   }
 
   // Asks everything anew.
   async run() {
     this.running?.abort();
     const running = (this.running = new AbortController());
-    if (this.tail) this.goLive(false);
+    this.stopTail();
     this.bar?.show?.(this.state.query);
-    this.range.show?.();
+    if (this.bar) this.range.show();
+    else this.said();
     this.element.classList.add("searching");
     this.fields.loading();
     if (!this.results.childElementCount || this.results.querySelector(".empty")) fill(this.results, loading(10));
     const statistics = [this.drawChart(running.signal), this.drawFields(running.signal)];
     try {
-      const found = await api.get("/v1/logs", { ...this.asked(), limit: LIMIT }, running.signal);
+      const found = await this.page({}, running.signal);
       this.bar?.problem?.(null);
       this.showFound(found);
+      if (this.state.live) this.startTail();
     } catch (error) {
       this.showFailure(error);
     }
     await Promise.all(statistics);
     if (this.running === running) this.element.classList.remove("searching");
+  }
+
+  async page(more, signal) {
+    return pageOf(await api.getWritten("/v1/logs", { ...this.asked(), limit: LIMIT, ...more }, signal));
   }
 
   showFound({ logs, cursor, partial, tookMs }) {
@@ -137,6 +152,7 @@ class Explore {
   showFailure(error) {
     if (api.isAbort(error)) return;
     if (error.status === undefined) throw error;
+    this.setLive(false);
     this.tools.counted(null);
     if (error.status === 400 && this.bar) {
       this.bar.problem(error);
@@ -186,7 +202,7 @@ class Explore {
     if (!cursor || this.loadingMore || this.tail) return;
     this.loadingMore = true;
     try {
-      const found = await api.get("/v1/logs", { ...this.asked(), limit: LIMIT, cursor }, this.running.signal);
+      const found = await this.page({ cursor }, this.running.signal);
       if (this.cursor !== cursor) return;
       this.cursor = found.cursor;
       this.rows.append(found.logs);
@@ -201,7 +217,7 @@ class Explore {
   // The logs from before the tail; what came since the last search is among them.
   async showBefore(signal) {
     try {
-      const { logs } = await api.get("/v1/logs", { ...this.asked(), limit: LIMIT }, signal);
+      const { logs } = await this.page({}, signal);
       if (logs.length > 0) {
         this.results.querySelector(".waiting-text")?.remove();
         this.rows.show(logs);
@@ -213,12 +229,41 @@ class Explore {
     }
   }
 
+  // The logs since the live tail broke, newest first. What cannot be had is said.
+  async missed(since, signal) {
+    try {
+      const { logs, cursor, partial } = await this.page({ from: new Date(since).toISOString(), to: "now", limit: MISSED_MAX }, signal);
+      this.isMissing = partial || cursor !== null;
+      return logs;
+    } catch (error) {
+      this.isMissing = !api.isAbort(error);
+      return [];
+    }
+  }
+
   goLive(on) {
+    this.setLive(on);
+    if (on) this.startTail();
+    else this.stopTail();
+  }
+
+  // Whether the view is live, as its URL says.
+  setLive(on) {
+    if (this.state.live === on) return;
+    this.state.live = on;
+    replace("/explore", this.params());
+  }
+
+  stopTail() {
     clearInterval(this.liveTimer);
     this.tail?.stop();
     this.tail = null;
-    this.tools.live(on);
-    if (!on) return;
+    this.tools.live(false);
+  }
+
+  startTail() {
+    this.stopTail();
+    this.tools.live(true);
     this.cursor = null;
     fill(this.more);
     if (!this.rows.isConnected) {
@@ -227,11 +272,17 @@ class Explore {
     }
     this.tail = startTail(this.state.query, {
       search: (signal) => this.showBefore(signal),
+      missed: (since, signal) => this.missed(since, signal),
       show: (logs) => {
         this.results.querySelector(".waiting-text")?.remove();
         this.rows.prepend(logs);
       },
-      told: ({ held, paused }) => this.tools.held(held.length, paused),
+      told: ({ held, paused, isBroken }) => this.tools.held(held.length, paused, isBroken),
+      mended: (began, ended) => {
+        const text = `The live tail was interrupted from ${clock(began)} to ${clock(ended)}.`;
+        if (this.isMissing) toast(`${text} Not all logs of that time could be added: search for them.`, "failed");
+        else toast(`${text} The logs of that time are added.`);
+      },
       ended: (why) => {
         this.goLive(false);
         toast(why, "failed");
@@ -251,5 +302,6 @@ function fromUrl() {
     from: params.from || DEFAULT_FROM,
     to: params.to || "now",
     columns: (params.columns ?? "").split(",").filter(Boolean),
+    live: params.live === "true",
   };
 }

@@ -139,6 +139,7 @@ async function newLink(user, show) {
 function showLink({ user, invitation }) {
   const link = new URL(invitation.path, location.origin).href;
   return openDialog({
+    once: "This link is not shown again.",
     title: user ? `Link for ${user.email}` : "Link",
     body: () => [
       h("p", {}, `Send them this link. It lets them choose a password, works once, and is valid until ${exact(invitation.expiresAt * 1000)}. It is shown this once.`),
