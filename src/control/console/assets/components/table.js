@@ -3,14 +3,14 @@
 import { h } from "../dom.js";
 
 // `columns` are { name, label?, class?, hidden? }; `rows` are arrays of cells (a node, a text, or a list of them), or
-// { cells, class }.
-export function table(caption, columns, rows) {
+// { cells, class }. `kind` is a class of the whole.
+export function table(caption, columns, rows, kind = "") {
   return h(
     "div",
     { class: "table-frame" },
     h(
       "table",
-      { class: "table" },
+      { class: `table ${kind}` },
       h("caption", { class: "unseen" }, caption),
       h(
         "thead",

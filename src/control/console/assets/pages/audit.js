@@ -60,7 +60,7 @@ function content(trail) {
   }
   const columns = [{ name: "When" }, { name: "Who" }, { name: "What" }, { name: "On" }, { name: "Change" }, { name: "From" }];
   const older = h("button", { class: "button", type: "button", "data-key": "more", onclick: () => ((older.disabled = true), older.setAttribute("aria-busy", "true"), more(trail)) }, "Show older entries");
-  return h("div", {}, table("Audit trail", columns, trail.entries.map(row)), h("div", { class: "more" }, trail.cursor !== null ? older : h("p", { class: "faint" }, "No older entries.")));
+  return h("div", {}, table("Audit trail", columns, trail.entries.map(row), "audit"), h("div", { class: "more" }, trail.cursor !== null ? older : h("p", { class: "faint" }, "No older entries.")));
 }
 
 function row(entry) {
@@ -83,11 +83,15 @@ function changes({ before, after }) {
   return h(
     "ul",
     { class: "changes" },
-    differing.map((name) => h("li", {}, h("span", { class: "faint" }, `${name} `), before && after && [h("del", {}, text(before[name])), " → "], h("ins", {}, text((after ?? before)[name])))),
+    differing.map((name) => h("li", {}, h("span", { class: "faint" }, `${name} `), before && after && [h("del", {}, text(name, before[name])), " → "], h("ins", {}, text(name, (after ?? before)[name])))),
   );
 }
 
-function text(value) {
+// Instants, which the trail has in seconds.
+const INSTANTS = new Set(["expiresAt", "expirationDate"]);
+
+function text(name, value) {
+  if (INSTANTS.has(name) && typeof value === "number") return moment(value * 1000);
   const whole = value === undefined || value === null ? "none" : typeof value === "object" ? JSON.stringify(value) : String(value);
   return whole.length > VALUE_MAX ? `${whole.slice(0, VALUE_MAX)}…` : whole;
 }
