@@ -151,10 +151,6 @@ fn scalar(value: &RawValue) -> Option<Scalar<'_>> {
     let text = value.get();
     match text.as_bytes().first()? {
         b'"' => Some(Scalar::Text(string(text)?)),
-        b'"' => Some(Scalar::Text(match serde_json::from_str::<Text>(text) {
-            Ok(Text(text)) => text,
-            Err(_) => serde_json::from_str::<AnyText>(text).ok()?.0,
-        })),
         b't' => Some(Scalar::Bool(true)),
         b'f' => Some(Scalar::Bool(false)),
         b'n' => Some(Scalar::Null),
@@ -169,7 +165,10 @@ fn string(text: &str) -> Option<Cow<'_, str>> {
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Some(Cow::Borrowed(inner));
     }
-    Some(serde_json::from_str::<Text>(text).ok()?.0)
+    match serde_json::from_str::<Text>(text) {
+        Ok(Text(text)) => Some(text),
+        Err(_) => Some(serde_json::from_str::<AnyText>(text).ok()?.0),
+    }
 }
 
 /// A string that is borrowed where it holds no escapes.

@@ -320,17 +320,10 @@ impl Reader {
         let step = move |worker: &mut Worker<G>, part: Part| {
             let first_ms = floor.order.first_ms(part.times_ms);
             if !floor.wants(first_ms) {
-                return Next::GoOn;
-            }
-            if clock::monotonic() >= deadline {
-                worker.left_ms = worker.left_ms.max(Some(first_ms));
-                return Next::GoOn;
-            let newest_ms = part.times_ms.map_or(u64::MAX, |(_, newest)| newest);
-            if newest_ms < floor_ms.load(Ordering::Relaxed) {
                 return Next::Skipped;
             }
             if clock::monotonic() >= deadline {
-                worker.left_ms = worker.left_ms.max(Some(newest_ms));
+                worker.left_ms = worker.left_ms.max(Some(first_ms));
                 return Next::Skipped;
             }
             let before = worker.scanner.scanned_bytes;
