@@ -3,7 +3,8 @@
 mod greeting;
 mod program;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser, Subcommand};
 use shipgate::config::role::Role;
 use shipgate::config::{Config, Mistakes};
 use shipgate::control::operator::{reset_api_token, set_plan, setup_token};
@@ -116,7 +117,7 @@ const TOKENS_FILE: &str = "SHIPGATE__SYNC__TOKENS_FILE";
 const EXIT_BAD_CONFIG: u8 = 64;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| with_usage(error).exit());
     match run(arguments) {
         Ok(code) => code,
         Err(error) if error.is::<Mistakes>() => {
@@ -128,6 +129,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A wrong command line's error with the command's own usage. By itself it would call everything that comes from the environment or by
+/// default, such as an API token, part of what has to be typed.
+fn with_usage(mut error: clap::Error) -> clap::Error {
+    if error.get(ContextKind::Usage).is_some() {
+        let mut command = Arguments::command();
+        command.build();
+        let mut named = &command;
+        for word in std::env::args_os().skip(1) {
+            named = named.find_subcommand(&word).unwrap_or(named);
+        }
+        let usage = named.clone().render_usage();
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
+    error
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {

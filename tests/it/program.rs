@@ -70,6 +70,20 @@ fn wrong_settings_are_all_reported_and_nothing_is_bound() {
 }
 
 #[test]
+fn a_wrong_command_line_is_told_what_must_be_typed_and_no_more() {
+    for (line, usage) in [
+        (&["token", "rename", "default"][..], "Usage: shipgate token rename [OPTIONS] <TOKEN> <NAME>\n"),
+        (&["filter", "create", "env"], "Usage: shipgate filter create [OPTIONS] <FIELD> <VALUE>\n"),
+        (&["tokens"], "Usage: shipgate [OPTIONS] [COMMAND]\n"),
+    ] {
+        let output = shipgate().args(line).env("SHIPGATE_API_TOKEN", API_TOKEN).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && told.contains(usage), "{told}");
+        assert!(!told.contains(API_TOKEN), "{told}");
+    }
+}
+
+#[test]
 fn two_programs_do_not_share_a_data_folder() {
     let gate = Gate::start();
     let output = shipgate().env("SHIPGATE__DATA_DIR", gate.data()).output().unwrap();
