@@ -140,7 +140,7 @@ play(async (browser) => {
     const recipient = await Person.arrive(browser, PHONE);
     const theirs = await recipient.page();
     await theirs.goto(`/?embed=true&shareToken=${share.token}#/explore?query=message:digits&from=now-1h`);
-    await theirs.getByText('Logs that match message:digits, last hour.').waitFor();
+    await theirs.getByText('Logs that match message:digits in the last hour.').waitFor();
     await eventually('one is shown', async () => (await shown(theirs)).length === 1);
     assert.equal(await theirs.getByLabel('Search logs').count(), 0);
     await staysInItsWidth(theirs);

@@ -42,6 +42,7 @@ async function furnish(page) {
     for (const [at, token] of created.slice(0, 3).entries()) await ship(token.token, [log(10 + at), log(20 + at)]);
     for (const token of created.slice(2)) await call('PUT', `/v1/log-shipping/tokens/${token.id}`, { enabled: false });
     await eventually('a disabled token is refused', async () => (await fetch(`${process.env.INGEST}/?token=${created[2].token}`, { method: 'POST', body: '{}' })).status === 401);
+    for (const query of ['', '?token=NobodyMadeThisTokenEver', '?token=NobodyMadeThisTokenEver']) await fetch(`${process.env.INGEST}/${query}`, { method: 'POST', body: '{}' });
     const filters = [];
     for (const [field, value, description] of [['env', 'test', 'Only the test environment'], ['service', 'payments', 'Payments']]) {
         filters.push(await call('POST', '/v1/shared-tokens/filters', { field, value, description }));
@@ -50,19 +51,31 @@ async function furnish(page) {
     await call('POST', '/v1/shared-tokens', { tokenName: 'status page', filters: [], expirationDate: Math.floor(Date.now() / 1000) + 20 * 86_400 });
     await call('POST', '/v1/users', { email: 'grace@example.com', role: 'user' });
     await call('POST', '/v1/views', { name: 'Failed payments', view: 'explore?query=service%3Apayments+AND+level%3Aerror&from=now-1h' });
-    return partner.token;
+    return { shareToken: partner.token, shippingToken: created[0].token };
 }
+
+// Ships until the page shows it.
+const whileShipping = (token) => async (page) => {
+    const lines = page.locator('.figure', { hasText: 'Lines a second' }).locator('.figure-value');
+    await eventually('lines are shown', async () => {
+        await ship(token, Array.from({ length: 40 }, (_, at) => log(at)));
+        return (await lines.textContent()) !== '0';
+    }, 30_000);
+};
 
 const click = (role, name) => (page) => page.getByRole(role, { name }).first().click();
 
 // Name, address, what is waited for, and what is done first.
-const pages = (shareToken) => [
+const pages = ({ shareToken, shippingToken }) => [
     ['explore', '/#/explore', '.log', (page) => page.locator('.opener').nth(1).click()],
     ['explore-columns', '/#/explore?query=env:prod&columns=level,service,message,latency_ms', '.log'],
     ['explore-mistake', '/#/explore?query=level:(error', '.query-problem p'],
     ['explore-nothing', '/#/explore?query=nothing-of-this-kind', '.empty'],
     ['explore-share', '/#/explore?query=level:error', '.log', click('button', 'Share')],
     ['explore-range', '/#/explore', '.log', click('button', /Time range/)],
+    ['explore-live', '/#/explore?query=level:warn&live=true', '.log'],
+    ['explore-views', '/#/explore', '.log', click('button', 'Views')],
+    ['explore-syntax', '/#/explore', '.log', click('button', 'How to search')],
     ['tokens-shipping', '/#/settings/tokens/shipping', '.table'],
     ['tokens-shipping-delete', '/#/settings/tokens/shipping', '.table', async (page) => {
         await click('button', 'Delete eu prod')(page);
@@ -75,10 +88,15 @@ const pages = (shareToken) => [
         await page.locator('dialog summary').click();
     }],
     ['tokens-api', '/#/settings/tokens/api', '.table'],
+    ['tokens-api-new', '/#/settings/tokens/api', '.table', click('button', 'New API token')],
     ['general', '/#/settings/general', '.facts'],
     ['users', '/#/settings/users', '.table'],
+    ['users-menu', '/#/settings/users', '.table', click('button', /Actions for grace/)],
+    ['users-invite', '/#/settings/users', '.table', click('button', 'Invite user')],
     ['send', '/#/send?shipper=vector', '.snippet'],
-    ['operations', '/#/operations', '.figures'],
+    ['operations', '/#/operations', '.figures', whileShipping(shippingToken)],
+    ['operations-refused', '/#/operations', '.figures', click('button', /show why/)],
+    ['operations-audit-nothing', '/#/operations/audit?who=nobody', '.empty'],
     ['operations-audit', '/#/operations/audit', '.table'],
     ['nowhere', '/#/nowhere', '.empty'],
     ['recipient', `/?embed=true&shareToken=${shareToken}#/explore`, '.log'],
@@ -100,7 +118,7 @@ async function visit(page, name, look, [address, ready, first]) {
 
 play(async (browser) => {
     const { admin, page } = await setUp(browser);
-    const shareToken = await furnish(page);
+    const tokens = await furnish(page);
     await admin.leave();
     for (const colorScheme of ['light', 'dark']) {
         for (const [device, options] of [['desk', DESK], ['phone', PHONE]]) {
@@ -110,7 +128,7 @@ play(async (browser) => {
             for (const [name, address] of DOORS) await visit(outside, name, look, [address, 'form']);
             await outside.close();
             const page = await signIn(visitor, ADMIN);
-            for (const [name, ...rest] of pages(shareToken)) await visit(page, name, look, rest);
+            for (const [name, ...rest] of pages(tokens)) await visit(page, name, look, rest);
             await visitor.leave();
         }
     }

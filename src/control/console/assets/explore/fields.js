@@ -3,7 +3,7 @@
 import { fill, h } from "../dom.js";
 import { meter } from "../components/drawings.js";
 import { iconButton } from "../components/field.js";
-import { failed, loading } from "../components/states.js";
+import { loading } from "../components/states.js";
 import { short } from "../format.js";
 import { icon } from "../icons.js";
 
@@ -15,7 +15,11 @@ export function fieldList(view, mayFilter) {
   const sidebar = { view, mayFilter, list, search, open: new Set(), data: null };
   search.addEventListener("input", () => draw(sidebar));
   whole.loading = () => sidebar.data || fill(list, loading(8));
-  whole.failed = (error) => fill(list, failed(error));
+  // Nothing was searched.
+  whole.clear = () => {
+    sidebar.data = null;
+    fill(list);
+  };
   whole.show = (data) => {
     sidebar.data = data ?? sidebar.data;
     draw(sidebar);

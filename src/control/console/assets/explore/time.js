@@ -28,6 +28,12 @@ export function described({ from, to }) {
   return `${label(from)} to ${label(to)}`;
 }
 
+// As the end of a sentence: "in the last 15 minutes".
+export function during(range) {
+  const text = described(range);
+  return text.startsWith("Last") ? `in the ${text.replace("Last", "last")}` : `from ${text}`;
+}
+
 // Of what is no time, as much as can be shown.
 const UNKNOWN_CHARS_MAX = 32;
 const part = (text) => (text.length > UNKNOWN_CHARS_MAX ? `${text.slice(0, UNKNOWN_CHARS_MAX)}…` : text);

@@ -29,7 +29,7 @@ function login(params, entered, setupNeeded) {
     credentials([email, password], "Sign in", async () =>
       entered(await api.post("/v1/session", { email: email.input.value.trim(), password: password.input.value }), params.next),
     ),
-    h("p", { class: "door-note" }, "Forgot your password? An admin can send you a new link."),
+    h("p", { class: "door-note" }, h("span", {}, "Forgot your password?"), " ", h("span", {}, "An admin can send you a new link.")),
   ];
 }
 

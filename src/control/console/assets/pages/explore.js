@@ -11,7 +11,7 @@ import { startTail } from "../explore/live.js";
 import { pageOf } from "../explore/logs.js";
 import { rangePicker } from "../explore/range.js";
 import { rowTable } from "../explore/rows.js";
-import { DEFAULT_FROM, described, instant } from "../explore/time.js";
+import { DEFAULT_FROM, during, instant } from "../explore/time.js";
 import { toolbar } from "../explore/toolbar.js";
 import { narrowed } from "../explore/query.js";
 import { clock, whole } from "../format.js";
@@ -94,7 +94,7 @@ class Explore {
   // Of somebody who cannot search: what is shown instead.
   said() {
     const { query } = this.state;
-    fill(this.range, query ? ["Logs that match ", h("code", {}, query)] : "All logs that this link shows", ", ", h("strong", {}, described(this.state).replace(/^Last/, "last")), ".");
+    fill(this.range, query ? ["Logs that match ", h("code", {}, query)] : "All logs that this link shows", " ", h("strong", {}, during(this.state)), ".");
   }
 
   asked() {
@@ -168,7 +168,7 @@ class Explore {
     return empty({
       symbol: "search",
       title: "No logs found",
-      text: query ? `Nothing matches in this time: ${described(this.state)}. Look further back, or take a part of the query away.` : `Nothing was logged in this time: ${described(this.state)}.`,
+      text: `${query ? "Nothing matches" : "Nothing was logged"} ${during(this.state)}.${query ? " Look further back, or take a part of the query away." : ""}`,
       action: this.bar && wider,
     });
   }
@@ -188,7 +188,7 @@ class Explore {
     try {
       this.fields.show(await api.get("/v1/logs/fields", { ...this.asked(), values: 10 }, signal));
     } catch (error) {
-      if (!api.isAbort(error)) this.fields.show({ total: 0, fields: [] });
+      if (!api.isAbort(error)) this.fields.clear();
     }
   }
 

@@ -192,7 +192,7 @@ function offender(token, own) {
     "li",
     {},
     h("p", {}, first ? ["A shipper at ", h("code", {}, first.sourceAddress)] : "Somebody", ` still uses ${STATES[token.state]}, `, h("a", { href: href("/operations/audit", { token: token.id }), title: "What was done to it" }, token.name), token.accountId !== own && h("span", { class: "faint" }, ` of account ${token.accountId}`), "."),
-    told([counted(after?.requests ?? 0, "batch", "batches"), after?.lastSeenAt && ["last ", when(after.lastSeenAt)], first?.userAgent, others > 0 && `and ${counted(others, "more source")}`]),
+    told([counted(after?.requests ?? 0, "batch", "batches"), after?.lastSeenAt && when(after.lastSeenAt), first?.userAgent, others > 0 && `and ${counted(others, "more source")}`]),
   );
 }
 
@@ -202,7 +202,7 @@ function stranger(client) {
     "li",
     {},
     h("p", {}, "A shipper at ", h("code", {}, client.sourceAddress), " sends a token that nobody made."),
-    told([counted(client.requests, "batch", "batches"), ["last ", when(client.lastSeenAt)], client.userAgent || "no user agent"]),
+    told([counted(client.requests, "batch", "batches"), when(client.lastSeenAt), client.userAgent || "no user agent"]),
   );
 }
 

@@ -238,11 +238,11 @@ function stillShipping(usage) {
   if (!usage?.lastUsedAt) return notice("info", "Not seen in use (as of a few seconds ago).");
   const kind = isInUse(usage) ? "warning" : "info";
   const title = isInUse(usage) ? "Somebody still ships with it." : `It was last used ${ago(usage.lastUsedAt)}.`;
-  const today = usage.linesToday ? `${counted(usage.linesToday, "line")} came today, the` : "The";
+  const today = usage.linesToday ? `${counted(usage.linesToday, "line")} today, the` : "The";
   return notice(
     kind,
     h("strong", {}, title),
-    isInUse(usage) && h("p", {}, `${today} last batch ${ago(usage.lastUsedAt)}. These clients will be refused:`),
+    isInUse(usage) && h("p", {}, `${today} last batch came ${ago(usage.lastUsedAt)}. These clients will be refused:`),
     usage.clients.length > 0 &&
       h(
         "ul",
