@@ -7,8 +7,8 @@ const HEIGHT = 24;
 
 // How a number went. What it shows is said beside it.
 export function sparkline(numbers) {
-  // One alone is a line, too.
-  const values = numbers.length === 1 ? [numbers[0], numbers[0]] : numbers;
+  // Of one alone nothing can be told yet.
+  const values = numbers.length === 1 ? [0, 0] : numbers;
   const most = Math.max(...values, 1);
   const step = WIDTH / Math.max(values.length - 1, 1);
   const points = values.map((value, at) => `${(at * step).toFixed(1)},${(HEIGHT - 2 - (value / most) * (HEIGHT - 4)).toFixed(1)}`);

@@ -14,11 +14,13 @@ export function dropdown(button, content, { label, kind = "panel" } = {}) {
   button.setAttribute("aria-haspopup", kind === "panel" ? "dialog" : "true");
   panel.addEventListener("beforetoggle", (event) => {
     button.setAttribute("aria-expanded", String(event.newState === "open"));
-    if (event.newState === "open") fill(panel, content(close));
+    if (event.newState !== "open") return;
+    fill(panel, content(close));
+    // Once it can be measured, and before it is drawn.
+    requestAnimationFrame(() => place(panel, button));
   });
   panel.addEventListener("toggle", (event) => {
     if (event.newState !== "open") return;
-    place(panel, button);
     panel.querySelector("[data-first], input, button, a")?.focus();
   });
   panel.addEventListener("keydown", (event) => kind === "menu" && walk(panel, event));

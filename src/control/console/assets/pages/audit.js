@@ -6,7 +6,7 @@ import { field } from "../components/field.js";
 import { empty, failed, loading } from "../components/states.js";
 import { table } from "../components/table.js";
 import { pageHead, tabs } from "../components/tabs.js";
-import { exact, moment } from "../format.js";
+import { date, exact, moment } from "../format.js";
 import { here, href, replace } from "../router.js";
 import { OPERATIONS_TABS } from "./operations.js";
 
@@ -91,7 +91,7 @@ function changes({ before, after }) {
 const INSTANTS = new Set(["expiresAt", "expirationDate"]);
 
 function text(name, value) {
-  if (INSTANTS.has(name) && typeof value === "number") return moment(value * 1000);
+  if (INSTANTS.has(name) && typeof value === "number") return date(value);
   const whole = value === undefined || value === null ? "none" : typeof value === "object" ? JSON.stringify(value) : String(value);
   return whole.length > VALUE_MAX ? `${whole.slice(0, VALUE_MAX)}…` : whole;
 }

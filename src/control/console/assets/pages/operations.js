@@ -62,11 +62,13 @@ export function page({ path, session, signal }) {
   const show = () => into(place, load, (data) => content(data, show), 6);
   show();
   let last = Date.now();
+  const isInUse = () => document.hidden || document.querySelector("dialog[open], .popover:popover-open") || place.querySelector(".failed, .loading");
   const timer = setInterval(async () => {
-    if (document.hidden || document.querySelector("dialog[open], .popover:popover-open") || place.querySelector(".failed, .loading")) return;
+    if (isInUse()) return;
     try {
       const data = await load();
       last = Date.now();
+      if (isInUse()) return;
       fill(stale);
       fill(place, content(data, show));
     } catch (error) {
