@@ -10,6 +10,9 @@ const BUCKETS_MAX: usize = 10_000;
 const FIELDS_MAX: usize = 1_000;
 const VALUES_MAX: usize = 2_000;
 const VALUE_BYTES_MAX: usize = 256;
+/// Bytes of all names and values, with what each costs beside its text.
+const NAMES_BYTES_MAX: usize = 32 << 20;
+const ENTRY_BYTES: usize = 64;
 
 /// How many logs there are, interval by interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +115,25 @@ pub(super) struct Names {
     /// How many logs there were: the number of the one that is being looked at.
     total: u64,
     by_name: HashMap<String, Counted>,
+    room: Room,
+}
+
+/// What names and values take.
+#[derive(Default)]
+struct Room {
+    bytes: usize,
+}
+
+impl Room {
+    /// False: there is none for one more text.
+    fn takes(&mut self, text: &str) -> bool {
+        let bytes = self.bytes + text.len() + ENTRY_BYTES;
+        let fits = bytes <= NAMES_BYTES_MAX;
+        if fits {
+            self.bytes = bytes;
+        }
+        fits
+    }
 }
 
 /// How many logs have something, each counted once.
@@ -135,23 +157,23 @@ impl Count {
 }
 
 impl Names {
-    /// The field's counts, unless there are too many fields.
-    fn named(&mut self, name: &str) -> Option<&mut Counted> {
+    /// The field's counts, unless there are too many fields; and what room there is for values.
+    fn named(&mut self, name: &str) -> Option<(&mut Counted, &mut Room)> {
         if !self.by_name.contains_key(name) {
-            if self.by_name.len() >= FIELDS_MAX {
+            if self.by_name.len() >= FIELDS_MAX || !self.room.takes(name) {
                 return None;
             }
             self.by_name.insert(name.to_owned(), Counted::default());
         }
-        self.by_name.get_mut(name)
+        Some((self.by_name.get_mut(name)?, &mut self.room))
     }
 }
 
 impl Counted {
     /// A value's count, unless there are too many values.
-    fn valued(&mut self, value: &str) -> Option<&mut Count> {
+    fn valued(&mut self, value: &str, room: &mut Room) -> Option<&mut Count> {
         if !self.values.contains_key(value) {
-            if self.values.len() >= VALUES_MAX || value.len() > VALUE_BYTES_MAX {
+            if self.values.len() >= VALUES_MAX || value.len() > VALUE_BYTES_MAX || !room.takes(value) {
                 return None;
             }
             self.values.insert(value.to_owned(), Count::default());
@@ -165,9 +187,9 @@ impl Gather for Names {
         self.total += 1;
         let number = self.total;
         log.any_field(|name, scalar| {
-            if let Some(counted) = self.named(name) {
+            if let Some((counted, room)) = self.named(name) {
                 counted.logs.see(number);
-                if let Some(value) = counted.valued(scalar.text()) {
+                if let Some(value) = counted.valued(scalar.text(), room) {
                     value.see(number);
                 }
             }
@@ -178,10 +200,10 @@ impl Gather for Names {
     fn merge(&mut self, other: Self) {
         self.total += other.total;
         for (name, counted) in other.by_name {
-            if let Some(known) = self.named(&name) {
+            if let Some((known, room)) = self.named(&name) {
                 known.logs.count += counted.logs.count;
                 for (value, count) in counted.values {
-                    if let Some(known) = known.valued(&value) {
+                    if let Some(known) = known.valued(&value, room) {
                         known.count += count.count;
                     }
                 }
@@ -204,4 +226,24 @@ pub(super) fn fields(gathered: Gathered<Names>, values_max: usize) -> Fields {
         .collect();
     fields.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
     Fields { total, fields, partial, scanned_bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_take_so_much_memory_and_no_more() {
+        let mut names = Names::default();
+        let long = "x".repeat(400_000);
+        for n in 0..200 {
+            let line = format!("{{\"{n}{long}\":1,\"n\":{n}}}");
+            names.visit(0, &Log::parse(line.as_bytes()).unwrap());
+        }
+        assert!(names.room.bytes <= NAMES_BYTES_MAX && names.by_name.len() < 100);
+        let gathered = Gathered { value: names, partial: false, scanned_bytes: 0 };
+        let fields = fields(gathered, 1_000);
+        let n = fields.fields.iter().find(|field| field.name == "n").unwrap();
+        assert_eq!((fields.total, n.count), (200, 200));
+    }
 }
