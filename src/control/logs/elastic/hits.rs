@@ -6,8 +6,8 @@ use crate::logs::read::{FoundLog, Order, Question};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// Bytes of logs in one answer.
-const BYTES_MAX: usize = 32 << 20;
+/// Bytes of logs in one answer, about.
+pub(super) const BYTES_MAX: usize = 32 << 20;
 
 /// The first logs in an order, and whether some are missing.
 pub(super) async fn first(

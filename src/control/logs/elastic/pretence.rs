@@ -5,15 +5,17 @@ use super::super::super::error::{ApiError, ErrorBody};
 use super::super::super::input::{BodyOrNone, RawBody};
 use super::super::asked::Span;
 use super::super::{Reading, failed};
+use super::hits::BYTES_MAX;
 use super::query::TIME_FIELD;
 use super::url::UrlParts;
 use super::{Answer, answer};
 use crate::domain::query::Query;
 use crate::domain::query::number::Number;
-use crate::logs::read::Field;
+use crate::logs::read::{Field, ReadError};
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 /// Which version clients are told they talk to: one whose searches they all know to send.
@@ -196,19 +198,25 @@ pub(in crate::control) async fn searches(
             "There are two lines for each search, and {SEARCHES_MAX} searches at most"
         )));
     }
-    let (mut responses, mut took) = (Vec::new(), 0);
+    let (mut responses, mut took, mut bytes) = (Vec::new(), 0, 0);
     for line in lines.iter().skip(1).step_by(2) {
         let answered = match serde_json::from_slice::<Map<String, Value>>(line) {
+            _ if bytes >= BYTES_MAX => Err(ApiError::Malformed(
+                "The answers before this one are long enough: ask in another request".to_owned(),
+            )),
             Ok(body) => answer(&reading, &body).await,
             Err(error) => Err(ApiError::Malformed(format!("A search is not what it takes: {error}"))),
         };
-        responses.push(match answered {
+        let response = match answered {
             Ok(answer) => {
                 took += answer.took;
-                OneOfMany::Answer(Answer { status: Some(200), ..answer })
+                to_raw_value(&Answer { status: Some(200), ..answer })
             }
-            Err(error) => OneOfMany::Refused(refused(&error)),
-        });
+            Err(error) => to_raw_value(&refused(&error)),
+        };
+        let response = response.map_err(|_| failed(ReadError::Defect))?;
+        bytes += response.get().len();
+        responses.push(response);
     }
     Ok(believed(Many { took, responses }))
 }
@@ -216,14 +224,7 @@ pub(in crate::control) async fn searches(
 #[derive(Serialize)]
 struct Many {
     took: u64,
-    responses: Vec<OneOfMany>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum OneOfMany {
-    Answer(Answer),
-    Refused(Value),
+    responses: Vec<Box<RawValue>>,
 }
 
 /// One search that is refused among others.
