@@ -4,10 +4,10 @@
 //! file for a whole one.
 
 use super::super::access::viewer::Watch;
-use super::super::error::{ApiError, ErrorBody};
+use super::super::error::ApiError;
 use super::asked::{Both, Which};
 use super::chunks::Chunks;
-use super::{Reading, failed};
+use super::{NoAnswer, NoReading, Reading, failed};
 use crate::domain::timestamp::rfc3339_millis;
 use crate::logs::read::Export;
 use crate::shutdown::Tasks;
@@ -38,11 +38,8 @@ pub(in crate::control) struct Form {
     params(Which, Form),
     responses(
         (status = 200, description = "A file. One that could not be read to its end breaks off", body = String, content_type = "application/x-ndjson"),
-        (status = 400, description = "The query is none, or a parameter is malformed", body = ErrorBody),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
-        (status = 429, description = "Too many questions or exports are under way", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn export(

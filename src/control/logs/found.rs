@@ -1,8 +1,8 @@
 //! The calls that answer a question at once: logs, how many there are over time, and which fields they have.
 
-use super::super::error::{ApiError, ErrorBody};
+use super::super::error::ApiError;
 use super::asked::{Both, Span, Which, interval_ms, number};
-use super::{Reading, failed};
+use super::{NoAnswer, NoReading, Reading, failed};
 use crate::clock::monotonic;
 use crate::logs::read::{Cursor, FoundLog, Histogram};
 use axum::Json;
@@ -68,11 +68,8 @@ impl LogObject {
     params(Which, Page),
     responses(
         (status = 200, description = "One page", body = Logs),
-        (status = 400, description = "The query is none (`Logs/QUERY`, with its column), or a parameter is malformed", body = ErrorBody),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
-        (status = 429, description = "Too many questions are under way", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn search(
@@ -155,11 +152,8 @@ impl HistogramObject {
     params(Which, Interval),
     responses(
         (status = 200, description = "Counts by interval", body = HistogramObject),
-        (status = 400, description = "The query is none, a parameter is malformed, or there would be too many intervals", body = ErrorBody),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
-        (status = 429, description = "Too many questions are under way", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn histogram(
@@ -217,11 +211,8 @@ pub(in crate::control) struct ValueObject {
     params(Which, Values),
     responses(
         (status = 200, description = "Fields and values", body = FieldsObject),
-        (status = 400, description = "The query is none, or a parameter is malformed", body = ErrorBody),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
-        (status = 429, description = "Too many questions are under way", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn fields(

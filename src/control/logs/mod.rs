@@ -12,7 +12,7 @@ pub(super) mod tail;
 
 use super::access::App;
 use super::access::viewer::Viewer;
-use super::error::ApiError;
+use super::error::{ApiError, ErrorBody};
 use crate::domain::query::Query;
 use crate::logs::read::{Question, ReadError, Reader};
 use crate::shutdown::Tasks;
@@ -54,6 +54,34 @@ impl FromRequestParts<App> for Reading {
         let (tasks, exports) = (app.tasks().clone(), Arc::clone(app.exports()));
         Ok(Self { viewer, reader, tasks, exports, now_ms: app.unix_ms() })
     }
+}
+
+/// Why somebody may not read: what every one of these calls may answer.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it documents what an `ApiError` answers")]
+enum NoReading {
+    #[response(status = 401, description = "The shared token is not valid, or not any more")]
+    NotValid(ErrorBody),
+    #[response(status = 403, description = "No credentials, or wrong ones")]
+    Forbidden(ErrorBody),
+    #[response(
+        status = 404,
+        description = "This control plane has no logs, or does not see them as they come"
+    )]
+    NoLogs(ErrorBody),
+}
+
+/// Why a question is not answered: what those that ask one may answer beside that.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it documents what an `ApiError` answers")]
+enum NoAnswer {
+    #[response(
+        status = 400,
+        description = "The query is none (`Logs/QUERY`, with its column), a part of a body is not supported (`Logs/UNSUPPORTED`, with its path), or a parameter is malformed"
+    )]
+    Malformed(ErrorBody),
+    #[response(status = 429, description = "Too many questions, exports or tails are under way")]
+    TooMany(ErrorBody),
 }
 
 /// How a question that has no answer shows.

@@ -5,10 +5,10 @@
 //! every event, so that a filter that was changed, or a token that was deleted, is obeyed by tails that are already open.
 
 use super::super::access::viewer::{Over, Watch};
-use super::super::error::{ApiError, ErrorBody};
+use super::super::error::ApiError;
 use super::asked::{Both, NoMore, Which};
 use super::chunks::{Chunks, Gone};
-use super::{Reading, failed};
+use super::{NoAnswer, NoReading, Reading, failed};
 use crate::domain::filter::Access;
 use crate::logs::read::{Reader, Sieve, Tail, TailEnd};
 use crate::shutdown::Tasks;
@@ -39,11 +39,8 @@ const CHUNK_BYTES: usize = 64 << 10;
     params(Which),
     responses(
         (status = 200, description = "Events, without end", body = String, content_type = "text/event-stream"),
-        (status = 400, description = "The query is none, or a parameter is malformed", body = ErrorBody),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane does not see logs as they come", body = ErrorBody),
-        (status = 429, description = "Too many tails are open", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn tail(

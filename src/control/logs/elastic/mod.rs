@@ -8,9 +8,9 @@ pub(in crate::control) mod pretence;
 mod query;
 mod url;
 
-use super::super::error::{ApiError, ErrorBody};
+use super::super::error::ApiError;
 use super::super::input::Body;
-use super::{Reading, failed};
+use super::{NoAnswer, NoReading, Reading, failed};
 use crate::clock::monotonic;
 use aggregations::Totals;
 use axum::Json;
@@ -29,11 +29,8 @@ use url::UrlParts;
     request_body(content = Object, description = "Elasticsearch's search body", content_type = "application/json"),
     responses(
         (status = 200, description = "In Elasticsearch's shape", body = Object),
-        (status = 400, description = "A part is not supported (`Logs/UNSUPPORTED`, with its `path`) or malformed", body = ErrorBody),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
-        (status = 429, description = "Too many questions are under way", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn search(

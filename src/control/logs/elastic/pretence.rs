@@ -1,10 +1,10 @@
 //! What clients of Elasticsearch ask beside a search, answered as far as they need it: dashboards such as Grafana's data source, and
 //! Elasticsearch's own clients.
 
-use super::super::super::error::{ApiError, ErrorBody};
+use super::super::super::error::ApiError;
 use super::super::super::input::{BodyOrNone, RawBody};
 use super::super::asked::Span;
-use super::super::{Reading, failed};
+use super::super::{NoAnswer, NoReading, Reading, failed};
 use super::hits::BYTES_MAX;
 use super::query::TIME_FIELD;
 use super::url::UrlParts;
@@ -36,9 +36,7 @@ fn believed(answer: impl Serialize) -> Response {
     get, path = "/v1/elasticsearch", tag = "elasticsearch", security(("apiToken" = []), ("sharedToken" = [])),
     responses(
         (status = 200, description = "In Elasticsearch's shape", body = Object),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
+        NoReading,
     )
 )]
 pub(in crate::control) async fn info(_: Reading) -> Response {
@@ -55,9 +53,7 @@ pub(in crate::control) async fn info(_: Reading) -> Response {
     get, path = "/v1/elasticsearch/", tag = "elasticsearch", security(("apiToken" = []), ("sharedToken" = [])),
     responses(
         (status = 200, description = "In Elasticsearch's shape", body = Object),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
+        NoReading,
     )
 )]
 pub(in crate::control) async fn root(reading: Reading) -> Response {
@@ -70,9 +66,7 @@ pub(in crate::control) async fn root(reading: Reading) -> Response {
     get, path = "/v1/elasticsearch/_cluster/health", tag = "elasticsearch", security(("apiToken" = []), ("sharedToken" = [])),
     responses(
         (status = 200, description = "In Elasticsearch's shape", body = Object),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
+        NoReading,
     )
 )]
 pub(in crate::control) async fn health(_: Reading) -> Response {
@@ -85,10 +79,8 @@ pub(in crate::control) async fn health(_: Reading) -> Response {
     get, path = "/v1/elasticsearch/_mapping", tag = "elasticsearch", security(("apiToken" = []), ("sharedToken" = [])),
     responses(
         (status = 200, description = "In Elasticsearch's shape", body = Object),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
-        (status = 429, description = "Too many questions are under way", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn mapping(reading: Reading) -> Result<Response, ApiError> {
@@ -108,10 +100,8 @@ pub(in crate::control) async fn mapping(reading: Reading) -> Result<Response, Ap
     params(("index" = String, Path, description = "Any name")),
     responses(
         (status = 200, description = "In Elasticsearch's shape", body = Object),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
-        (status = 429, description = "Too many questions are under way", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn mapping_of(reading: Reading) -> Result<Response, ApiError> {
@@ -134,11 +124,8 @@ fn type_of(field: &Field) -> &'static str {
     request_body(content = Object, description = "Elasticsearch's search body", content_type = "application/json"),
     responses(
         (status = 200, description = "In Elasticsearch's shape", body = Object),
-        (status = 400, description = "A part is not supported or malformed", body = ErrorBody),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
-        (status = 429, description = "Too many questions are under way", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn search(
@@ -157,11 +144,8 @@ pub(in crate::control) async fn search(
     request_body(content = Object, description = "Elasticsearch's search body", content_type = "application/json"),
     responses(
         (status = 200, description = "In Elasticsearch's shape", body = Object),
-        (status = 400, description = "A part is not supported or malformed", body = ErrorBody),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
-        (status = 429, description = "Too many questions are under way", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn search_of(
@@ -179,10 +163,8 @@ pub(in crate::control) async fn search_of(
     request_body(content = String, description = "Two lines of JSON for each search", content_type = "application/x-ndjson"),
     responses(
         (status = 200, description = "In Elasticsearch's shape", body = Object),
-        (status = 400, description = "Not two lines for each search, or too many of them", body = ErrorBody),
-        (status = 401, description = "The shared token is not valid, or not any more", body = ErrorBody),
-        (status = 403, description = "No credentials, or wrong ones", body = ErrorBody),
-        (status = 404, description = "This control plane has no logs", body = ErrorBody),
+        NoReading,
+        NoAnswer,
     )
 )]
 pub(in crate::control) async fn searches(
