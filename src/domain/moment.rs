@@ -3,12 +3,12 @@
 use super::timestamp::instant_ns;
 use std::str::FromStr;
 
-const NS_OF_MS: i128 = 1_000_000;
-const NS_OF_SECOND: i128 = 1_000 * NS_OF_MS;
+pub const NS_OF_MS: i128 = 1_000_000;
+pub const NS_OF_SECOND: i128 = 1_000 * NS_OF_MS;
 /// The epoch began on a Thursday, weeks begin on Mondays.
 const MONDAY_NS: i128 = 4 * 24 * 3_600 * NS_OF_SECOND;
 /// From here on a bare number counts milliseconds, below it seconds: in seconds it is the year 5138, in milliseconds 1973.
-const MILLISECONDS_FROM: f64 = 1e11;
+pub const MILLISECONDS_FROM: f64 = 1e11;
 
 /// All of what a text names, in nanoseconds since the Unix epoch: of a date the whole day, of `12:30` the whole minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +35,6 @@ impl Moment {
     pub fn last_ms(self) -> u64 {
         u64::try_from(self.last_ns.max(0) / NS_OF_MS).unwrap_or(u64::MAX)
     }
-}
-
-/// The instant that a bare number means, in nanoseconds: milliseconds since the Unix epoch if it is large, else seconds.
-pub fn instant_of_number_ns(number: f64) -> Option<i128> {
-    let factor = if number.abs() >= MILLISECONDS_FROM { 1e6 } else { 1e9 };
-    // A cast saturates, and nothing that far away is a time.
-    number.is_finite().then_some((number * factor) as i128)
 }
 
 /// `15m`, `30s`, `1h`, `7d`, `2w`, `250ms` or a number of milliseconds; never 0.

@@ -2,11 +2,9 @@
 
 use super::number::Number;
 use crate::domain::log::Scalar;
-use crate::domain::moment::{self, Moment};
+use crate::domain::moment::{MILLISECONDS_FROM, Moment, NS_OF_MS, NS_OF_SECOND};
 use crate::domain::timestamp::instant_ns;
 use std::cmp::Ordering;
-
-const NS_OF_MS: i128 = 1_000_000;
 
 /// A number, a time or, if it is neither, a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +23,15 @@ impl Limit {
         let number = Number::parse(text).map(Self::Number);
         let time = || Moment::parse(text, now_ms).map(Self::Time);
         number.or_else(time).unwrap_or_else(|| Self::Text(text.to_owned()))
+    }
+
+    /// The same where times are meant: a number is an instant, in seconds or milliseconds, and all of that second or millisecond.
+    pub fn of_time(self) -> Self {
+        let Self::Number(number) = self else { return self };
+        match instant_of(number) {
+            Some((first_ns, width_ns)) => Self::Time(Moment { first_ns, last_ns: first_ns + width_ns - 1 }),
+            None => self,
+        }
     }
 
     /// The limits of one range: texts both if one of them is.
@@ -47,11 +54,24 @@ impl Limit {
             (Self::Number(limit), scalar) => Some(number_of(scalar.text())?.order(*limit)),
             (Self::Time(limit), scalar) => {
                 let text = scalar.text();
-                let of_number = || moment::instant_of_number_ns(Number::parse(text)?.as_f64());
+                let of_number = || Some(instant_of(Number::parse(text)?)?.0);
                 Some(order(instant_ns(text).or_else(of_number)?, limit))
             }
         }
     }
+}
+
+/// The instant that a bare number means, in nanoseconds, and how long its unit is: milliseconds since the Unix epoch if it is large, else
+/// seconds.
+fn instant_of(number: Number) -> Option<(i128, i128)> {
+    let float = number.as_f64();
+    let unit_ns = if float.abs() >= MILLISECONDS_FROM { NS_OF_MS } else { NS_OF_SECOND };
+    let instant_ns = match number {
+        Number::Whole(whole) => whole.checked_mul(unit_ns)?,
+        Number::Float(_) => (float * unit_ns as f64) as i128,
+    };
+    // Nothing that far away is a time.
+    (float.abs() < 1e20).then_some((instant_ns, unit_ns))
 }
 
 fn number_of(text: &str) -> Option<Number> {

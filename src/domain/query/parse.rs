@@ -296,7 +296,7 @@ fn comparison(text: &mut Text) -> Parsed<Query> {
     };
     times(text, &[(at, &limit)])?;
     let none = Bound::Unbounded;
-    let limit = Limit::new(&limit, text.state.now_ms);
+    let limit = timed(text, Limit::new(&limit, text.state.now_ms));
     let (from, to) = match sign {
         ">=" => (Bound::Included(limit), none),
         ">" => (Bound::Excluded(limit), none),
@@ -334,7 +334,8 @@ fn range(text: &mut Text) -> Parsed<Query> {
     let [from, to] = Limit::pair(
         [from.as_str(), to.as_str()].map(|limit| (limit != "*").then_some(limit)),
         text.state.now_ms,
-    );
+    )
+    .map(|limit| limit.map(|limit| timed(text, limit)));
     Ok(value(text, Test::Range { from: bound(from, opening == '['), to: bound(to, closing == ']') }))
 }
 
@@ -350,6 +351,12 @@ fn times(text: &Text, limits: &[(usize, &str)]) -> Parsed<()> {
         Some((at, _)) => fail(*at, NO_TIME),
         None => Ok(()),
     }
+}
+
+/// A limit of a log's time is one even if it is written as a number.
+fn timed(text: &Text, limit: Limit) -> Limit {
+    let of_time = text.state.field.as_deref() == Some(TIME_FIELD);
+    if of_time { limit.of_time() } else { limit }
 }
 
 /// Whether it begins as `now-15m` or `now/d`.

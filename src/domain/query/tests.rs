@@ -369,3 +369,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_time_is_compared_with_numbers_of_seconds_and_milliseconds() {
+    let text = |clock: &str| format!(r#"{{"@timestamp":"2026-01-31T{clock}"}}"#);
+    let number = |number: u64| format!(r#"{{"@timestamp":{number}}}"#);
+    for (query, line, expect) in [
+        // 2026-01-31T12:00:00Z
+        ("@timestamp:>=1769860800", text("12:00:00Z"), true),
+        ("@timestamp:>=1769860800", text("11:59:59.999Z"), false),
+        ("@timestamp:>1769860800", text("12:00:00.5Z"), false),
+        ("@timestamp:>=1769860800", number(1_769_860_800_000), true),
+        ("@timestamp:>=1769860800", number(1_769_860_799), false),
+        ("@timestamp:[1769860800000 TO 1769860800999]", number(1_769_860_800), true),
+        ("@timestamp:[1769860800000 TO 1769860800999]", text("13:00:00.999+0100"), true),
+        ("@timestamp:[1769860800000 TO 1769860800999]", text("12:00:01Z"), false),
+        ("took:>=1769860800", r#"{"took":1769860800}"#.to_owned(), true),
+    ] {
+        assert_eq!(matches(query, &line), expect, "{query} of {line}");
+    }
+}

@@ -4,12 +4,10 @@
 use super::Question;
 use crate::domain::filter::Access;
 use crate::domain::log::{Log, Scalar};
+use crate::domain::moment::MILLISECONDS_FROM;
 use crate::domain::query::Query;
 use crate::domain::timestamp::{LAST_MS, instant_ms};
 use std::ops::RangeInclusive;
-
-/// Epoch numbers below this are seconds: as milliseconds they would lie in 1973 or before, as seconds up to the year 5138.
-const SECONDS_BELOW: f64 = 1e11;
 
 /// Lets logs pass.
 #[derive(Debug, Clone)]
@@ -98,7 +96,7 @@ fn quick_time_ms(line: &[u8]) -> Option<u64> {
 
 fn epoch_ms(text: &str) -> Option<u64> {
     let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
-    let ms = if number < SECONDS_BELOW { number * 1_000.0 } else { number };
+    let ms = if number < MILLISECONDS_FROM { number * 1_000.0 } else { number };
     // What lies further away counts something else: microseconds, or nanoseconds.
     Some(ms.round() as u64).filter(|ms| *ms <= LAST_MS)
 }
