@@ -63,6 +63,7 @@ class Pasted(unittest.TestCase):
         self.assertEqual(log["type"], "app")
         self.assertRegex(log["@timestamp"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d")
 
+    @unittest.skipUnless((RSYSLOG / "omhttp").exists(), "rsyslog's omhttp could not be built here")
     def test_rsyslog(self):
         (text,) = self.texts["rsyslog"]
         self.input.write_text(f"{HELLO}\n")
