@@ -1,8 +1,8 @@
 //! Answers that are sent as they are made, each by a task of its own. Nothing is made that is not taken, and who takes nothing for
 //! long is let go.
 //!
-//! An answer is whole only if its task says so: one whose task ends otherwise, by whatever cause, breaks off. With HTTP/1.1 its last
-//! chunk is missing then, with HTTP/2 the stream is reset.
+//! An answer is whole only if its task says so: one whose task ends otherwise, by whatever cause, breaks off: its last chunk
+//! is missing then.
 
 use axum::body::Body;
 use hyper::body::{Bytes, Frame};
