@@ -11,6 +11,7 @@ const BLOB_CHARS = 400_000;
 const LINES = [
     '{"message":"digits kept","n":12345678901234567890,"price":1.10,"__proto__":"seen","nested":{"__proto__":{"constructor":"deep"}},"list":[9007199254740993]}',
     JSON.stringify({ message: `invoice${OVERRIDE}gnp.exe`, [`na${OVERRIDE}me`]: 'a\u0000b' }),
+    '{}',
     JSON.stringify({ message: 'a long one', blob: 'z'.repeat(BLOB_CHARS) }),
 ];
 
@@ -96,7 +97,7 @@ play(async (browser) => {
 
     // Numbers keep their digits, no name of a field is special, and nothing turns the text around.
     const rows = (await shown(page)).join('\n');
-    for (const part of ['n=12345678901234567890', 'price=1.10', '__proto__=seen', 'nested.__proto__.constructor=deep', 'list=[9007199254740993]', 'invoice‹U+202E›gnp.exe', 'na‹U+202E›me=a‹U+0000›b']) {
+    for (const part of ['n=12345678901234567890', 'price=1.10', '__proto__=seen', 'nested.__proto__.constructor=deep', 'list=[9007199254740993]', 'invoice‹U+202E›gnp.exe', 'na‹U+202E›me=a‹U+0000›b', 'type=e2e']) {
         assert.ok(rows.includes(part), `${part} is not in ${rows.slice(0, 2000)}`);
     }
     await page.locator('tr.log').filter({ hasText: 'digits kept' }).locator('.opener').click();

@@ -41,7 +41,7 @@ async function furnish(page) {
     for (const name of ['apac prod', 'eu prod', 'old jenkins', 'laptop of Grace']) created.push(await call('POST', '/v1/log-shipping/tokens', { name }));
     for (const [at, token] of created.slice(0, 3).entries()) await ship(token.token, [log(10 + at), log(20 + at)]);
     for (const token of created.slice(2)) await call('PUT', `/v1/log-shipping/tokens/${token.id}`, { enabled: false });
-    await eventually('a disabled token is refused', async () => (await fetch(`${process.env.INGEST}/?token=${created[2].token}`, { method: 'POST', body: '{}' })).status === 401);
+    await eventually('a disabled token is refused', async () => (await fetch(`${process.env.INGEST}/?token=${created[2].token}`, { method: 'POST', body: JSON.stringify(log(30)) })).status === 401);
     for (const query of ['', '?token=NobodyMadeThisTokenEver', '?token=NobodyMadeThisTokenEver']) await fetch(`${process.env.INGEST}/${query}`, { method: 'POST', body: '{}' });
     const filters = [];
     for (const [field, value, description] of [['env', 'test', 'Only the test environment'], ['service', 'payments', 'Payments']]) {

@@ -81,7 +81,9 @@ function row(rows, log, extra = "") {
 
 function summary(log, wanted) {
   const level = log.level && h("span", { class: `level ${log.kind ?? "plain"}` }, cut(log.fields.get(log.level)));
-  const others = [...log.fields].filter(([name]) => name !== log.message && name !== log.level && !OBVIOUS.has(name));
+  const telling = [...log.fields].filter(([name]) => name !== log.message && name !== log.level && !OBVIOUS.has(name));
+  // Of a log that says nothing, what there is.
+  const others = telling.length || log.message || log.level ? telling : [...log.fields];
   return h(
     "div",
     { class: "summary-line" },
