@@ -5,6 +5,7 @@
 
 mod console;
 mod layers;
+mod object_store;
 pub mod role;
 mod values;
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub gateway: gateway::Config,
     pub journal: journal::Config,
     pub logs: logs::Config,
+    /// `None`: sealed log files stay on the local disk.
+    pub object_store: Option<logs::objects::Config>,
     pub search: logs::read::Config,
     pub control: control::Config,
     pub sync: sync::Config,
@@ -83,19 +86,25 @@ impl Config {
                 }
             }
         }
-        for (name, value) in environment {
+        let environment: Vec<_> = environment.into_iter().collect();
+        for (name, value) in &environment {
             if let Some(key) = name.strip_prefix(ENV_PREFIX) {
-                set(&mut settings, &name, &key.to_ascii_lowercase(), &value, &mut mistakes);
+                set(&mut settings, name, &key.to_ascii_lowercase(), value, &mut mistakes);
             }
         }
         let mut values = Values { settings, mistakes };
-        let config = values.config(role, credential);
+        let config = values.config(role, credential, &environment);
         if values.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(values.mistakes)) }
     }
 }
 
 impl Values {
-    fn config(&mut self, role: Option<Role>, credential: GatewayCredential) -> Config {
+    fn config(
+        &mut self,
+        role: Option<Role>,
+        credential: GatewayCredential,
+        environment: &[(String, String)],
+    ) -> Config {
         let data_dir = PathBuf::from(self.text("data_dir"));
         if data_dir.as_os_str().is_empty() {
             self.mistake("data_dir", "must name a folder");
@@ -127,6 +136,7 @@ impl Values {
         Config {
             gateway,
             search: self.search(),
+            object_store: object_store::read(self, environment, role.is_some()),
             logs,
             sync,
             ops,

@@ -25,6 +25,7 @@ pub struct Metrics {
     pub directory: DirectoryMetrics,
     pub journal: JournalMetrics,
     pub logs: LogsMetrics,
+    pub objects: ObjectsMetrics,
     pub search: SearchMetrics,
     pub control: ControlMetrics,
 }
@@ -84,6 +85,17 @@ pub struct LogsMetrics {
     pub backlog_bytes: IntGauge,
 }
 
+/// The object store of sealed log files.
+pub struct ObjectsMetrics {
+    pub stored_files: IntCounter,
+    pub stored_bytes: IntCounter,
+    pub expired_files: IntCounter,
+    pub let_go_files: IntCounter,
+    pub waiting_bytes: IntGauge,
+    pub read_bytes: IntCounter,
+    pub failures: IntCounterVec,
+}
+
 /// Questions put to the accounts' logs.
 pub struct SearchMetrics {
     pub questions: IntCounterVec,
@@ -123,6 +135,7 @@ impl Metrics {
             directory: DirectoryMetrics::new(&make),
             journal: JournalMetrics::new(&make),
             logs: LogsMetrics::new(&make),
+            objects: ObjectsMetrics::new(&make),
             search: SearchMetrics::new(&make),
             control: ControlMetrics::new(&make),
             registry,
@@ -300,7 +313,43 @@ impl LogsMetrics {
             backlog_bytes: make
                 .gauge("shipgate_logs_backlog_bytes", "Journalled bytes not yet in an account's log."),
         };
-        for operation in ["append", "checkpoint", "seal", "retain"] {
+        for operation in ["append", "checkpoint", "seal", "retain", "let_go"] {
+            this.failures.with_label_values(&[operation]);
+        }
+        this
+    }
+}
+
+impl ObjectsMetrics {
+    fn new(make: &Maker<'_>) -> Self {
+        let this = Self {
+            stored_files: make
+                .counter("shipgate_objects_stored_files_total", "Sealed log files put into the object store."),
+            stored_bytes: make.counter(
+                "shipgate_objects_stored_bytes_total",
+                "Bytes put into the object store, indexes included.",
+            ),
+            expired_files: make.counter(
+                "shipgate_objects_expired_files_total",
+                "Log files in the object store dropped by retention.",
+            ),
+            let_go_files: make.counter(
+                "shipgate_objects_let_go_files_total",
+                "Log files removed from the local disk because the object store has them.",
+            ),
+            waiting_bytes: make.gauge(
+                "shipgate_objects_waiting_bytes",
+                "Bytes of sealed log files that are not known to be in the object store yet.",
+            ),
+            read_bytes: make
+                .counter("shipgate_objects_read_bytes_total", "Bytes read from the object store."),
+            failures: make.counters(
+                "shipgate_objects_failures_total",
+                "Requests that the object store refused or did not answer, and local files that could not be read for it.",
+                &["operation"],
+            ),
+        };
+        for operation in ["put", "list", "read", "delete", "local"] {
             this.failures.with_label_values(&[operation]);
         }
         this

@@ -180,6 +180,7 @@ impl Program {
         let mut addresses =
             Addresses { ingest: ingest.as_ref().map(Ingest::addresses), api: None, ops: ops_address };
         let tails = Tails::default();
+        let objects = planes::objects(&mut config, role, &around.metrics)?;
         let control = if role.has_control() {
             let own = role.has_gateway().then(|| tails.clone());
             if let Some(ingest) = &ingest {
@@ -187,7 +188,7 @@ impl Program {
                 config.control.listener.http_port = Some(bound.http.port());
                 config.control.listener.https_port = bound.https.map(|https| https.port());
             }
-            let control = ControlPlane::start(&config, own, &around).await?;
+            let control = ControlPlane::start(&config, own, objects.clone(), &around).await?;
             if role == Role::AllInOne {
                 let own = format!("http://{}", reachable(control.addresses.http));
                 config.sync.control_urls = vec![own.parse()?];
@@ -197,8 +198,11 @@ impl Program {
         } else {
             None
         };
-        let storage =
-            if role.has_gateway() { Some(Storage::open(&config, tails, &around).await?) } else { None };
+        let storage = if role.has_gateway() {
+            Some(Storage::open(&config, tails, objects, &around).await?)
+        } else {
+            None
+        };
         let first_start = match &control {
             Some(control) => control.bootstrap(&config).await?,
             None => None,

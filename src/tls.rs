@@ -51,6 +51,12 @@ pub enum TrustError {
     Tls(#[source] rustls::Error),
 }
 
+/// For whoever connects to the public: trusts who is certified by an authority that browsers trust.
+pub fn trusting_the_public() -> Result<ClientConfig, TrustError> {
+    let trusted = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    trusting_these(trusted)
+}
+
 /// For whoever connects: trusts who is certified by an authority in the PEM file, and nobody without one.
 pub fn trusting(authorities: Option<&Path>) -> Result<ClientConfig, TrustError> {
     let mut trusted = RootCertStore::empty();
@@ -59,6 +65,10 @@ pub fn trusting(authorities: Option<&Path>) -> Result<ClientConfig, TrustError> 
         let read = read.map_err(|source| TrustError::Authorities { path: path.to_owned(), source })?;
         trusted.add_parsable_certificates(read);
     }
+    trusting_these(trusted)
+}
+
+fn trusting_these(trusted: RootCertStore) -> Result<ClientConfig, TrustError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(TrustError::Tls)?;
     Ok(builder.with_root_certificates(trusted).with_no_client_auth())

@@ -132,3 +132,30 @@ fn a_file_that_is_not_toml_is_named() {
     let mistakes = load("gateway = [", &[]).unwrap_err();
     assert!(mistakes.to_string().contains("my.toml: not TOML"), "{mistakes}");
 }
+
+#[test]
+fn an_object_store_says_what_it_lacks() {
+    let url = ("SHIPGATE__LOGS__OBJECT_STORE__URL", "s3://logs/ours");
+    let endpoint = ("SHIPGATE__LOGS__OBJECT_STORE__ENDPOINT", "http://127.0.0.1:8333");
+    let (id, secret) = (("AWS_ACCESS_KEY_ID", "an id"), ("AWS_SECRET_ACCESS_KEY", "hush"));
+    let mistake = |variables: &[(&str, &str)]| {
+        load("", variables).err().map(|mistakes| mistakes.to_string()).unwrap_or_default()
+    };
+    assert!(load("", &[]).unwrap().object_store.is_none());
+    let config = load("", &[url, endpoint, id, secret]).unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
+    assert_eq!(config.object_store.unwrap().location.to_string(), "s3://logs/ours");
+    assert!(load("", &[url]).is_ok(), "Amazon's machines have roles");
+    assert!(load_as(None, "", &[url, endpoint]).is_ok(), "nothing is started");
+    assert!(mistake(&[url, endpoint]).contains("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
+    assert!(mistake(&[url, id]).ends_with("AWS_SECRET_ACCESS_KEY"));
+    assert!(
+        mistake(&[("SHIPGATE__LOGS__OBJECT_STORE__URL", "gs://logs")])
+            .contains("logs.object_store.url: must begin with")
+    );
+    for address in ["store:8333", "ftp://store", "https://key:secret@store"] {
+        let endpoint = ("SHIPGATE__LOGS__OBJECT_STORE__ENDPOINT", address);
+        let said = mistake(&[url, endpoint, id, secret]);
+        assert!(said.contains("logs.object_store.endpoint") && !said.contains("secret@"), "{said}");
+    }
+}

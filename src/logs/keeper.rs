@@ -33,6 +33,8 @@ pub(super) struct Keeper {
     /// The checkpoint on the disk names files that have been sealed since. Until it is written again, none of those may
     /// be removed: a restart tells by them what the growing file of the same account is.
     pub(super) unrecorded: bool,
+    /// The checkpoint on the disk is this process's own. One that was found may name files that were sealed right before a crash.
+    pub(super) recorded: bool,
     /// Files sealed since somebody took note of them.
     pub(super) sealed: Vec<(AccountId, String)>,
     /// Bytes appended since the last checkpoint.
@@ -69,6 +71,7 @@ impl Keeper {
             durable_seq,
             behind: true,
             unrecorded: false,
+            recorded: false,
             sealed: Vec::new(),
             appended_bytes: 0,
             full: false,
@@ -219,6 +222,7 @@ impl Keeper {
             .map_err(StoreError::at(self.growing.dir()))?;
 
         self.unrecorded = false;
+        self.recorded = true;
         Ok(())
     }
 }

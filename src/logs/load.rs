@@ -266,12 +266,15 @@ impl Load<'_> {
 
     fn last_sealed_seq(&self, account: AccountId) -> io::Result<u64> {
         let dir = names::account_dir(self.dir, account);
+        let let_go = let_go_seq(self.disk, &dir)?;
         let entries = self.disk.list(&dir)?;
         let newest =
             entries.iter().filter_map(|entry| Some((names::parse_sealed(&entry.name)?, &entry.name))).max();
         match newest {
-            Some((_, name)) => Ok(last_header(self.disk, &dir.join(name))?.map_or(0, |header| header.seq)),
-            None => Ok(0),
+            Some((_, name)) => {
+                Ok(last_header(self.disk, &dir.join(name))?.map_or(0, |header| header.seq).max(let_go))
+            }
+            None => Ok(let_go),
         }
     }
 
@@ -316,6 +319,16 @@ impl Load<'_> {
     fn current(&self, account: AccountId) -> PathBuf {
         names::account_dir(self.dir, account).join(CURRENT)
     }
+}
+
+/// The last block of the files in `dir` that were let go from there.
+pub(super) fn let_go_seq(disk: &dyn Disk, dir: &Path) -> io::Result<u64> {
+    let path = dir.join(names::LET_GO);
+    if !disk.exists(&path)? {
+        return Ok(0);
+    }
+    let text = disk::read(disk, &path)?;
+    Ok(std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
 }
 
 /// The header of a file's last block, found by walking from header to header.

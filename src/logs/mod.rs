@@ -23,6 +23,7 @@
 //!                                                     a sealed file: when its first line was received, and the sequence
 //!                                                     number of its first block (20 digits)
 //! <dir>/<account>/….ndjson.zst.index                  what is in a sealed file: see `read::index`. It may be missing
+//! <dir>/<account>/let_go                              the last block of files that only the object store has: see `objects`
 //! <dir>/<account>/….ndjson.zst.damaged                a damaged file as it was found
 //! <dir>/<account>.unusable-<n>                        what stood in the place of an account's directory
 //! ```
@@ -58,6 +59,7 @@ mod growing;
 mod keeper;
 mod load;
 mod names;
+pub mod objects;
 pub mod read;
 mod retain;
 
@@ -68,9 +70,10 @@ use crate::journal::{self, Extent, Journal, ReplayError};
 use crate::metrics::Metrics;
 use crate::telemetry::chain;
 use keeper::Keeper;
+use objects::upload::Uploads;
 use read::Tails;
 use read::indexer::Indexer;
-use retain::Sweep;
+use retain::{DAY_MS, Sweep};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -166,14 +169,29 @@ impl LogsHealth {
     }
 }
 
+/// Who else is told of what comes into the logs.
+#[derive(Default)]
+pub struct Outlets {
+    /// Lines, as they are committed.
+    pub tails: Tails,
+    /// Files, as they are whole.
+    pub uploads: Option<Uploads>,
+}
+
+impl From<Tails> for Outlets {
+    fn from(tails: Tails) -> Self {
+        Self { tails, uploads: None }
+    }
+}
+
 impl Logs {
-    /// Takes up the logs and the journal before them, and starts both. What comes from then on is handed to `tails`, too.
+    /// Takes up the logs and the journal before them, and starts both. What comes from then on is handed to the outlets, too.
     pub fn open(
         config: Config,
         journal: journal::Config,
         disk: Arc<dyn Disk>,
         retention: RetentionOf,
-        tails: Tails,
+        outlets: impl Into<Outlets>,
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<(Journal, Self), OpenError> {
@@ -181,13 +199,15 @@ impl Logs {
         let (journal, feed) =
             Journal::open(journal, disk.clone(), metrics.clone(), found.seq(), config.backlog_bytes_max)?;
         let loaded = found.load(&*disk, &config.dir, &feed, &metrics)?;
-        let indexer = Indexer::start(disk.clone(), config.dir.clone()).map_err(OpenError::Thread)?;
+        let outlets = outlets.into();
+        let indexer = Indexer::start(disk.clone(), config.dir.clone(), outlets.uploads.clone())
+            .map_err(OpenError::Thread)?;
         let keeper = Keeper::open(config, feed, loaded, disk, retention, clock, metrics)?;
         let alive = Arc::new(());
         let health = LogsHealth { thread: Arc::downgrade(&alive) };
         let work = move || {
             let _alive = alive;
-            Thread::new(keeper, tails, indexer).run()
+            Thread::new(keeper, outlets, indexer).run()
         };
         let thread = std::thread::Builder::new().name("logs".to_owned()).spawn(work);
         Ok((journal, Self { thread: thread.map_err(OpenError::Thread)?, health }))
@@ -208,7 +228,7 @@ impl Logs {
 /// Drives the keeper.
 struct Thread {
     keeper: Keeper,
-    tails: Tails,
+    outlets: Outlets,
     indexer: Indexer,
     sweep: Sweep,
     checkpoint_at: Instant,
@@ -220,7 +240,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn new(keeper: Keeper, tails: Tails, indexer: Indexer) -> Self {
+    fn new(keeper: Keeper, outlets: Outlets, indexer: Indexer) -> Self {
         let now = clock::monotonic();
         Self {
             checkpoint_at: now,
@@ -229,7 +249,7 @@ impl Thread {
             sweep: Sweep::default(),
             pause: RETRY_MIN,
             keeper,
-            tails,
+            outlets,
             indexer,
         }
     }
@@ -239,7 +259,7 @@ impl Thread {
         while let Some(extents) = self.keeper.feed.next(self.wait()) {
             if !extents.is_empty() {
                 // First, as it has been acknowledged: appending may have to wait for the disk.
-                self.tails.hand_on(&extents);
+                self.outlets.tails.hand_on(&extents);
                 self.append(extents)?;
             }
             self.checkpoint();
@@ -298,6 +318,11 @@ impl Thread {
     }
 
     fn retain(&mut self) {
+        if let Some(uploads) = &self.outlets.uploads
+            && let Err(error) = self.keeper.let_go(uploads)
+        {
+            self.failed("let_go", &error);
+        }
         let now = clock::monotonic();
         if now < self.sweep_at && !self.sweep.is_under_way() {
             return;
@@ -317,7 +342,7 @@ impl Thread {
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        self.tails.close();
+        self.outlets.tails.close();
     }
 }
 

@@ -8,6 +8,8 @@ use time::macros::format_description;
 
 /// The growing file of an account.
 pub(super) const CURRENT: &str = "current.ndjson.zst";
+/// Up to which block an account's log is in the object store only.
+pub(super) const LET_GO: &str = "let_go";
 const SEALED: &str = ".ndjson.zst";
 const INDEX: &str = ".index";
 const DAMAGED: &str = ".ndjson.zst.damaged";
@@ -31,6 +33,11 @@ pub(super) fn parse_account(name: &str) -> Option<AccountId> {
 /// What a growing file is called once it is sealed.
 pub(super) fn sealed(mark: &Mark) -> String {
     format!("{}{SEALED}", stem(mark))
+}
+
+/// The same of a growing file of which only its first block is known.
+pub(super) fn sealed_as(first_seq: u64, first_received_ms: u64) -> String {
+    sealed(&Mark { first_seq, first_received_ms, ..Mark::default() })
 }
 
 /// What a damaged growing file is called once it is kept aside.

@@ -9,8 +9,9 @@
 
 use super::StoreError;
 use super::keeper::Keeper;
-use super::load::last_header;
+use super::load::{last_header, let_go_seq};
 use super::names;
+use super::objects::upload::Uploads;
 use crate::domain::account::{AccountId, Retention};
 use crate::journal::disk::{self, TEMPORARY};
 use std::collections::BTreeMap;
@@ -19,7 +20,9 @@ use std::path::{Path, PathBuf};
 
 /// How many accounts are visited at a time.
 const ACCOUNTS_AT_ONCE: usize = 64;
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// How many files at a time are let go because the object store has them.
+const FILES_LET_GO_AT_ONCE: usize = 8;
+pub(super) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A walk through all accounts.
 #[derive(Default)]
@@ -119,18 +122,7 @@ impl Keeper {
                 _ if self.is_expired(account, &dir, &files[i..], retention)? => "age",
                 _ => break,
             };
-            let (path, name) = (dir.join(&file.name), format!("{}{TEMPORARY}", file.name));
-            self.growing.disk().rename(&path, &dir.join(&name)).map_err(StoreError::at(&path))?;
-            void.push(dir.join(name));
-            // It is void by its file's absence; under this name nobody reads half of it.
-            let index = dir.join(names::index(&file.name));
-            let void_index = dir.join(names::index(&file.name) + TEMPORARY);
-            match self.growing.disk().rename(&index, &void_index) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::at(&index)(error));
-                }
-                _ => void.push(void_index),
-            }
+            self.make_void(&dir, &file.name, &mut void)?;
             tracing::info!(
                 account = account.0,
                 file = file.name,
@@ -143,6 +135,56 @@ impl Keeper {
         }
         self.free(&dir, &void).map_err(StoreError::at(&dir))?;
         Ok(bytes)
+    }
+
+    /// Lets files go from the disk that the object store has. What is not there any more is fine.
+    pub(super) fn let_go(&mut self, uploads: &Uploads) -> Result<(), StoreError> {
+        if !uploads.has_let_go() {
+            return Ok(());
+        }
+        if self.unrecorded || !self.recorded {
+            self.checkpoint()?;
+        }
+        for (account, name) in uploads.take_let_go(FILES_LET_GO_AT_ONCE) {
+            let dir = names::account_dir(self.growing.dir(), account);
+            let mut void = Vec::new();
+            match self.note_let_go(&dir, &name).and_then(|()| self.make_void(&dir, &name, &mut void)) {
+                Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+                made_void => made_void?,
+            }
+            self.free(&dir, &void).map_err(StoreError::at(&dir))?;
+            self.metrics.objects.let_go_files.inc();
+        }
+        Ok(())
+    }
+
+    /// Keeps in mind which block comes last in a file that is let go: without a checkpoint, a restart would append it from the
+    /// journal again.
+    fn note_let_go(&self, dir: &Path, name: &str) -> Result<(), StoreError> {
+        let (disk, path) = (self.growing.disk(), dir.join(name));
+        let failed = StoreError::at(&path);
+        let last_seq = last_header(disk, &path).map_err(&failed)?.map_or(0, |header| header.seq);
+        if last_seq > let_go_seq(disk, dir).map_err(&failed)? {
+            disk::replace(disk, dir, names::LET_GO, last_seq.to_string().as_bytes()).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Takes its name away from a sealed file, and from its index. Under the names they get nobody reads half of them.
+    fn make_void(&self, dir: &Path, name: &str, void: &mut Vec<PathBuf>) -> Result<(), StoreError> {
+        let disk = self.growing.disk();
+        let (path, void_path) = (dir.join(name), dir.join(format!("{name}{TEMPORARY}")));
+        disk.rename(&path, &void_path).map_err(StoreError::at(&path))?;
+        void.push(void_path);
+        let index = dir.join(names::index(name));
+        let void_index = dir.join(names::index(name) + TEMPORARY);
+        match disk.rename(&index, &void_index) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::at(&index)(error)),
+            _ => {
+                void.push(void_index);
+                Ok(())
+            }
+        }
     }
 
     /// Removes files of `dir` whose names say that they mean nothing.

@@ -4,19 +4,22 @@ use super::health::Health;
 use anyhow::Context;
 use shipgate::clock::Clock;
 use shipgate::config::Config;
+use shipgate::config::role::Role;
 use shipgate::control::first_start::{FirstStart, bootstrap};
 use shipgate::gateway::Gate;
 use shipgate::gateway::listener::{self, Listener};
 use shipgate::journal::Journal;
 use shipgate::journal::disk::OsDisk;
-use shipgate::logs::Logs;
-use shipgate::logs::read::{Reader, Tails};
+use shipgate::logs::objects::{Objects, upload};
+use shipgate::logs::read::{Reader, Sources, Tails};
+use shipgate::logs::{Logs, Outlets, RetentionOf};
 use shipgate::metrics::Metrics;
 use shipgate::shutdown::Shutdown;
 use shipgate::store::Store;
 use shipgate::sync::current::Current;
 use shipgate::sync::report;
 use shipgate::{control, sync};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,9 +42,14 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// `tails`: where lines come from as they are committed, if this process commits any.
-    pub async fn start(config: &Config, tails: Option<Tails>, around: &Surroundings) -> anyhow::Result<Self> {
-        let reader = reader(config, tails, &around.metrics)?;
+    /// `tails`: where lines come from as they are committed, if this process commits any. `objects`: where sealed files are.
+    pub async fn start(
+        config: &Config,
+        tails: Option<Tails>,
+        objects: Option<Objects>,
+        around: &Surroundings,
+    ) -> anyhow::Result<Self> {
+        let reader = reader(config, tails, objects, &around.metrics)?;
         let config = &config.control;
         let stage = Shutdown::new();
         let store =
@@ -65,12 +73,44 @@ impl ControlPlane {
     }
 }
 
-/// What reads the accounts' logs: this process's own, or those in the folder that is configured.
-fn reader(config: &Config, tails: Option<Tails>, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Reader>> {
+/// The object store, if one is configured. It is told which gateway's logs are at hand: this process's own, or those in the folder that
+/// its control plane reads.
+pub fn objects(config: &mut Config, role: Role, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Objects>> {
+    let Some(store) = &config.object_store else { return Ok(None) };
+    let gateway = if role.has_gateway() {
+        config.sync = named(config.sync.clone())?;
+        Some(config.sync.gateway_id.clone())
+    } else {
+        config.control.logs_dir.as_ref().map(|dir| whose(dir, &config.sync)).transpose()?
+    };
+    let objects = Objects::open(store, gateway.as_deref(), Arc::clone(metrics));
+    objects.context("cannot use the object store").map(Some)
+}
+
+/// The id of the gateway whose folder of logs this is.
+fn whose(logs_dir: &Path, config: &sync::Config) -> anyhow::Result<String> {
+    let file = logs_dir.join("../gateway.id");
+    let known = Some(config.gateway_id.clone()).filter(|id| !id.is_empty());
+    let id = known.or_else(|| Some(std::fs::read_to_string(file).ok()?.trim().to_owned()));
+    id.filter(|id| !id.is_empty()).with_context(|| {
+        format!("set gateway.id to that of the gateway whose logs are in {}: its files are in the object store, too", logs_dir.display())
+    })
+}
+
+/// What reads the accounts' logs: this process's own, or those in the folder that is configured, and those in the object store.
+fn reader(
+    config: &Config,
+    tails: Option<Tails>,
+    objects: Option<Objects>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Reader>> {
     let own = tails.as_ref().map(|_| &config.logs.dir);
-    let Some(dir) = own.or(config.control.logs_dir.as_ref()) else { return Ok(None) };
-    let (dir, search, metrics) = (dir.clone(), config.search.clone(), Arc::clone(metrics));
-    let reader = Reader::open(dir, search, Arc::new(OsDisk), tails, metrics);
+    let dir = own.or(config.control.logs_dir.as_ref()).cloned();
+    if dir.is_none() && objects.is_none() {
+        return Ok(None);
+    }
+    let (sources, search, metrics) = (Sources { dir, objects }, config.search.clone(), Arc::clone(metrics));
+    let reader = Reader::open(sources, search, Arc::new(OsDisk), tails, metrics);
     Ok(Some(reader.context("cannot start the threads that search logs")?))
 }
 
@@ -97,23 +137,39 @@ impl Ingest {
 pub struct Storage {
     journal: Journal,
     logs: Logs,
+    /// What carries sealed files into the object store.
+    uploads: Shutdown,
 }
 
 impl Storage {
-    pub async fn open(config: &Config, tails: Tails, around: &Surroundings) -> anyhow::Result<Self> {
+    pub async fn open(
+        config: &Config,
+        tails: Tails,
+        objects: Option<Objects>,
+        around: &Surroundings,
+    ) -> anyhow::Result<Self> {
         let (logs, journal, metrics, clock) =
             (config.logs.clone(), config.journal.clone(), Arc::clone(&around.metrics), around.clock.clone());
         let accounts = around.health.directory.clone();
-        let retention = Arc::new(move |account| Some(accounts.account(account)?.retention));
-        let open = move || Logs::open(logs, journal, Arc::new(OsDisk), retention, tails, metrics, clock);
+        let retention: RetentionOf = Arc::new(move |account| Some(accounts.account(account)?.retention));
+        let uploads = Shutdown::new();
+        let outlets = Outlets {
+            uploads: objects.map(|objects| {
+                let (dir, clock) = (logs.dir.clone(), clock.clone());
+                upload::start(objects, dir, Arc::new(OsDisk), retention.clone(), clock, &uploads.tasks())
+            }),
+            tails,
+        };
+        let open = move || Logs::open(logs, journal, Arc::new(OsDisk), retention, outlets, metrics, clock);
         let (journal, logs) =
             tokio::task::spawn_blocking(open).await?.context("cannot open the journal and the logs")?;
         let _ = around.health.storage.set((journal.clone(), logs.health()));
-        Ok(Self { journal, logs })
+        Ok(Self { journal, logs, uploads })
     }
 
     async fn close(self) -> anyhow::Result<()> {
-        let Self { journal, logs } = self;
+        let Self { journal, logs, uploads } = self;
+        drain("the object store", uploads, STAGE_DEADLINE).await;
         let close = move || {
             journal.close();
             logs.close()

@@ -16,7 +16,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("shutdown", &["clock", "metrics"]),
     ("store", &["domain", "clock"]),
     ("journal", &["domain", "metrics", "shutdown", "clock", "telemetry"]),
-    ("logs", &["domain", "metrics", "shutdown", "clock", "telemetry", "journal"]),
+    ("logs", &["domain", "metrics", "shutdown", "clock", "telemetry", "journal", "tls"]),
     ("sync", &["domain", "wire", "tls", "metrics", "shutdown", "clock", "telemetry"]),
     ("tls", &["shutdown", "clock"]),
     ("gateway", &["domain", "journal", "sync", "tls", "metrics", "shutdown", "clock", "telemetry"]),
@@ -37,6 +37,7 @@ const ASSEMBLERS: &[&str] = &["main", "program", "greeting", "config"];
 const CONFIG_TYPES: &[&str] = &[
     "Config",
     "Bootstrap",
+    "Credentials",
     "Format",
     "Key",
     "Listener",

@@ -4,6 +4,7 @@ use super::files::{Contents, Part};
 use super::place::{Floor, Order};
 use super::scan::{Lookup, Scanner};
 use super::sieve::Sieve;
+use super::stored::Windows;
 use super::{Asked, ReadError, Reader};
 use crate::domain::filter::Access;
 use bytes::Bytes;
@@ -23,7 +24,9 @@ pub struct Export {
 
 struct State {
     asked: Asked,
-    parts: VecDeque<Part>,
+    /// What comes next, with its bytes.
+    window: VecDeque<Part>,
+    windows: Windows,
     scanner: Scanner,
     floor: Floor,
     chunk: Vec<u8>,
@@ -33,7 +36,8 @@ impl Export {
     pub(super) fn new(reader: Reader, asked: Asked, contents: Contents) -> Self {
         let scanner = Scanner::new(contents.damaged, None);
         let floor = Floor::new(Order::NewestFirst);
-        let state = State { asked, parts: contents.parts.into(), scanner, floor, chunk: Vec::new() };
+        let (window, windows) = (VecDeque::new(), Windows::of(contents.parts));
+        let state = State { asked, window, windows, scanner, floor, chunk: Vec::new() };
         Self { reader, state: Some(state) }
     }
 
@@ -51,7 +55,10 @@ impl Export {
     pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
         let mut state = self.state.take()?;
         loop {
-            let is_over = state.parts.is_empty();
+            if state.window.is_empty() {
+                state.window = state.windows.next().await.into();
+            }
+            let is_over = state.window.is_empty();
             if state.chunk.len() >= CHUNK_BYTES || (is_over && !state.chunk.is_empty()) {
                 let chunk = std::mem::take(&mut state.chunk);
                 self.state = Some(state);
@@ -81,7 +88,7 @@ impl Export {
 
 impl State {
     fn step(&mut self, inner: &super::Inner) -> io::Result<()> {
-        let Some(part) = self.parts.pop_front() else { return Ok(()) };
+        let Some(part) = self.window.pop_front() else { return Ok(()) };
         let before = self.scanner.scanned_bytes;
         let chunk = &mut self.chunk;
         let mut visit = |_, log: &crate::domain::log::Log| {

@@ -2,7 +2,10 @@
 //!
 //! Meanwhile the growing file grows, is sealed under another name, or is cut back by a failed sync; sealed ones are dropped. So the growing
 //! file is opened before the others are listed, stays open, and is read up to the length it had; sealed ones do not change and are opened
-//! by name when their turn comes: one that is gone then was dropped.
+//! by name when their turn comes: one that is gone then was dropped, or is in the object store.
+//!
+//! An account's files are those on the disk and those in the object store. One that is both is read from the disk. The disk is listed before
+//! the store, and what goes from the disk is shown in the store before: none is missed on its way.
 
 use super::index::{self, Index};
 use super::needs::Need;
@@ -11,20 +14,43 @@ use crate::domain::account::AccountId;
 use crate::journal::disk::{Disk, DiskFile, Mode};
 use crate::journal::{HEADER_BYTES, Header, Reader};
 use crate::logs::names::{self, CURRENT};
+use crate::logs::objects::{Objects, Stored, is_missing};
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// How many compressed bytes are looked through at once, if blocks are smaller.
 const PART_BYTES: u64 = if cfg!(test) { 256 } else { 128 << 10 };
 
+/// How long a thread waits for the store, when a file goes there from the disk between two looks.
+const MOVED_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A file of blocks.
 pub(super) struct LogFile {
-    path: PathBuf,
-    /// The growing file's handle, as several workers use it.
-    held: Option<Mutex<Box<dyn DiskFile>>>,
+    place: Lies,
     /// How far it is read.
     bytes: u64,
+    /// Tells the gateway that wrote it apart from others.
+    pub origin: u32,
+}
+
+/// Where a file is.
+enum Lies {
+    /// The growing file's handle, as several workers use it.
+    Growing {
+        path: PathBuf,
+        held: Mutex<Box<dyn DiskFile>>,
+    },
+    /// `moved`: where it will be if it goes from the disk.
+    OnDisk {
+        path: PathBuf,
+        moved: Option<(Objects, Stored)>,
+    },
+    InStore(Objects, Stored),
 }
 
 /// Adjacent blocks of a file.
@@ -35,31 +61,72 @@ pub(super) struct Part {
     pub to: u64,
     /// The first and the last time of its logs, where that is known.
     pub times_ms: Option<(u64, u64)>,
+    /// Its bytes, if they come from the object store and have come.
+    pub fetched: Option<Bytes>,
 }
 
 impl LogFile {
-    /// The bytes of a part; fewer if the file has become shorter, none if it was dropped.
-    pub(super) fn read(&self, disk: &dyn Disk, part: &Part) -> io::Result<Vec<u8>> {
+    /// A file in the object store.
+    pub(super) fn in_store(objects: &Objects, stored: Stored) -> Arc<Self> {
+        let (bytes, origin) = (stored.bytes, stored.origin());
+        Arc::new(Self { place: Lies::InStore(objects.clone(), stored), bytes, origin })
+    }
+
+    /// The bytes of a part; fewer if the file has become shorter, none if it was dropped. `None`: the object store does not give them.
+    pub(super) fn read(&self, disk: &dyn Disk, part: &Part) -> io::Result<Option<Bytes>> {
         let mut bytes = vec![0; usize::try_from(part.to - part.from).unwrap_or_default()];
-        let len = match &self.held {
-            Some(held) => {
+        let len = match &self.place {
+            Lies::InStore(..) => return Ok(part.fetched.clone()),
+            Lies::Growing { held, .. } => {
                 read_at(&**held.lock().unwrap_or_else(PoisonError::into_inner), part.from, &mut bytes)?
             }
-            None => match disk.open(&self.path, Mode::Read) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Lies::OnDisk { path, moved } => match disk.open(path, Mode::Read) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(read_moved(moved, part)),
                 opened => read_at(&*opened?, part.from, &mut bytes)?,
             },
         };
         bytes.truncate(len);
-        Ok(bytes)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+        Ok(Some(bytes.into()))
     }
 
     pub(super) fn is_growing(&self) -> bool {
-        self.held.is_some()
+        matches!(self.place, Lies::Growing { .. })
+    }
+
+    /// Where it is in the object store, if it is there only.
+    pub(super) fn stored(&self) -> Option<(&Objects, &Stored)> {
+        match &self.place {
+            Lies::InStore(objects, stored) => Some((objects, stored)),
+            _ => None,
+        }
+    }
+
+    /// It is gone from the disk: where it has gone, if there is an object store.
+    fn moved(&self) -> Option<Arc<Self>> {
+        match &self.place {
+            Lies::OnDisk { moved: Some((objects, stored)), .. } => {
+                Some(Self::in_store(objects, stored.clone()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for LogFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Lies::Growing { path, .. } | Lies::OnDisk { path, .. } => path.display().fmt(f),
+            Lies::InStore(_, stored) => stored.fmt(f),
+        }
+    }
+}
+
+/// A part of a file that went from the disk after it was listed there.
+fn read_moved(moved: &Option<(Objects, Stored)>, part: &Part) -> Option<Bytes> {
+    let Some((objects, stored)) = moved else { return Some(Bytes::new()) };
+    match objects.range_now(stored, part.from..part.to, MOVED_TIMEOUT) {
+        Err(error) if is_missing(&error) => Some(Bytes::new()),
+        read => read.ok(),
     }
 }
 
@@ -74,8 +141,37 @@ fn read_at(file: &dyn DiskFile, from: u64, into: &mut [u8]) -> io::Result<usize>
     Ok(len)
 }
 
-/// An account's files, oldest first.
-pub(super) fn list(disk: &dyn Disk, dir: &Path, account: AccountId) -> io::Result<Vec<Arc<LogFile>>> {
+/// What of an account is on the disk, oldest first.
+#[derive(Default)]
+pub(super) struct OnDisk {
+    files: Vec<Arc<LogFile>>,
+    /// What they are called, or will be.
+    names: HashSet<String>,
+}
+
+impl OnDisk {
+    /// These and what is in the object store, oldest first.
+    pub(super) fn and_stored(mut self, objects: &Objects, stored: Vec<Stored>) -> Vec<Arc<LogFile>> {
+        let own = objects.own_origin();
+        let elsewhere =
+            stored.into_iter().filter(|file| file.origin() != own || !self.names.contains(file.name()));
+        let mut files: Vec<_> = elsewhere.map(|file| LogFile::in_store(objects, file)).collect();
+        files.append(&mut self.files);
+        files
+    }
+
+    pub(super) fn alone(self) -> Vec<Arc<LogFile>> {
+        self.files
+    }
+}
+
+/// Lists an account's files on the disk. `objects`: where they may go from there.
+pub(super) fn list(
+    disk: &dyn Disk,
+    dir: &Path,
+    account: AccountId,
+    objects: Option<&Objects>,
+) -> io::Result<OnDisk> {
     let dir = names::account_dir(dir, account);
     let growing = none_if_gone(disk.open(&dir.join(CURRENT), Mode::Read))?;
     let mut sealed: Vec<_> = none_if_gone(disk.list(&dir))?
@@ -84,7 +180,8 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path, account: AccountId) -> io::Resul
         .filter_map(|entry| Some((names::parse_sealed(&entry.name)?, entry)))
         .collect();
     sealed.sort_by_key(|(order, _)| *order);
-    let mut files = Vec::with_capacity(sealed.len() + 1);
+    let origin = objects.map_or(0, Objects::own_origin);
+    let mut listed = OnDisk::default();
     let first = growing.as_deref().map(first_header).transpose()?.flatten();
     let mut was_sealed = false;
     for ((first_seq, _), entry) in sealed {
@@ -94,13 +191,19 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path, account: AccountId) -> io::Resul
             let same = none_if_gone(disk.open(&path, Mode::Read))?;
             was_sealed |= same.as_deref().map(first_header).transpose()?.flatten() == first;
         }
-        files.push(Arc::new(LogFile { path, held: None, bytes: entry.bytes }));
+        let stored = objects.and_then(|objects| objects.own(account, &entry.name, entry.bytes));
+        let place = Lies::OnDisk { path, moved: objects.cloned().zip(stored) };
+        listed.files.push(Arc::new(LogFile { place, bytes: entry.bytes, origin }));
+        listed.names.insert(entry.name);
     }
-    if let (Some(file), Some(_), false) = (growing, first, was_sealed) {
+    if let (Some(file), Some(first), false) = (growing, first, was_sealed) {
         let (path, bytes) = (dir.join(CURRENT), file.bytes()?);
-        files.push(Arc::new(LogFile { path, held: Some(Mutex::new(file)), bytes }));
+        let place = Lies::Growing { path, held: Mutex::new(file) };
+        listed.files.push(Arc::new(LogFile { place, bytes, origin }));
+        // It may be sealed, and in the object store, before anybody has looked there.
+        listed.names.insert(names::sealed_as(first.seq, first.first_received_ms));
     }
-    Ok(files)
+    Ok(listed)
 }
 
 fn first_header(file: &(dyn DiskFile + 'static)) -> io::Result<Option<Header>> {
@@ -124,27 +227,47 @@ pub(super) struct Contents {
     pub damaged: bool,
     /// How much of it an index tells to leave out.
     pub skipped_bytes: u64,
+    /// It is in the object store: nothing else is known of it here.
+    pub moved: Option<Arc<LogFile>>,
 }
 
-/// What of a file may hold what is needed. Without an index that is all of it.
+impl Contents {
+    /// What an index tells to look through.
+    pub(super) fn indexed(file: &LogFile, parts: Vec<Part>) -> Self {
+        let skipped_bytes =
+            file.bytes - parts.iter().map(|part| part.to - part.from).sum::<u64>().min(file.bytes);
+        Self { parts, skipped_bytes, ..Self::default() }
+    }
+
+    /// All of a file, at once.
+    pub(super) fn all(file: &Arc<LogFile>) -> Self {
+        let part = Part { file: file.clone(), from: 0, to: file.bytes, times_ms: None, fetched: None };
+        Self { parts: vec![part], ..Self::default() }
+    }
+}
+
+/// What of a file on the disk may hold what is needed. Without an index that is all of it.
 pub(super) fn contents(disk: &dyn Disk, file: &Arc<LogFile>, lookup: &Lookup) -> io::Result<Contents> {
     let (need, sieve) = (lookup.need(), &lookup.sieve);
     if *need == Need::Impossible {
         return Ok(Contents::default());
     }
+    if file.stored().is_some() {
+        return Ok(Contents { moved: Some(file.clone()), ..Contents::default() });
+    }
     // An index is a hint: one that cannot be read costs time and nothing else.
     let Ok(Some(index)) = index(disk, file, need) else { return walk(disk, file) };
     let parts = index.parts(file, need, |first_ms, last_ms| sieve.may_be_in_time(first_ms, last_ms));
-    let skipped_bytes =
-        file.bytes - parts.iter().map(|part| part.to - part.from).sum::<u64>().min(file.bytes);
-    Ok(Contents { parts, damaged: false, skipped_bytes })
+    Ok(Contents::indexed(file, parts))
 }
 
 /// A sealed file's index, if it has one that is sound; its filters only if they are asked.
 fn index(disk: &dyn Disk, file: &LogFile, need: &Need) -> io::Result<Option<Index>> {
-    let name = file.path.file_name().and_then(|name| name.to_str()).map(names::index);
-    let (None, Some(name)) = (&file.held, name) else { return Ok(None) };
-    let Some(index) = none_if_gone(disk.open(&file.path.with_file_name(name), Mode::Read))? else {
+    let Lies::OnDisk { path, .. } = &file.place else { return Ok(None) };
+    let Some(name) = path.file_name().and_then(|name| name.to_str()).map(names::index) else {
+        return Ok(None);
+    };
+    let Some(index) = none_if_gone(disk.open(&path.with_file_name(name), Mode::Read))? else {
         return Ok(None);
     };
     let read = |bytes: usize| {
@@ -164,13 +287,13 @@ fn index(disk: &dyn Disk, file: &LogFile, need: &Need) -> io::Result<Option<Inde
 /// Walks a file from header to header.
 fn walk(disk: &dyn Disk, file: &Arc<LogFile>) -> io::Result<Contents> {
     let (mut parts, mut damaged) = (Vec::<Part>::new(), false);
-    let path = if file.is_growing() { None } else { Some(&file.path) };
-    let mut reader = match path {
-        Some(path) => match none_if_gone(Reader::open(disk, path, 0, file.bytes))? {
+    let mut reader = match &file.place {
+        Lies::OnDisk { path, .. } => match none_if_gone(Reader::open(disk, path, 0, file.bytes))? {
             Some(reader) => reader,
-            None => return Ok(Contents { parts, damaged, skipped_bytes: 0 }),
+            None => return Ok(Contents { moved: file.moved(), ..Contents::default() }),
         },
-        None => Reader::of(Box::new(Held(file.clone())), 0, file.bytes)?,
+        Lies::Growing { .. } => Reader::of(Box::new(Held(file.clone())), 0, file.bytes)?,
+        Lies::InStore(..) => return Ok(Contents::all(file)),
     };
     while reader.at() < reader.end() {
         let from = reader.at();
@@ -180,7 +303,13 @@ fn walk(disk: &dyn Disk, file: &Arc<LogFile>) -> io::Result<Contents> {
                 Some(part) if part.to == from && reader.at() - part.from <= PART_BYTES => {
                     part.to = reader.at();
                 }
-                _ => parts.push(Part { file: file.clone(), from, to: reader.at(), times_ms: None }),
+                _ => parts.push(Part {
+                    file: file.clone(),
+                    from,
+                    to: reader.at(),
+                    times_ms: None,
+                    fetched: None,
+                }),
             }
         } else {
             reader.seek(from);
@@ -188,7 +317,7 @@ fn walk(disk: &dyn Disk, file: &Arc<LogFile>) -> io::Result<Contents> {
             damaged |= reader.resync()? || !file.is_growing();
         }
     }
-    Ok(Contents { parts, damaged, skipped_bytes: 0 })
+    Ok(Contents { parts, damaged, ..Contents::default() })
 }
 
 /// The growing file, read through the handle that is held.
@@ -200,7 +329,7 @@ impl DiskFile for Held {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let held = self.0.held.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let Lies::Growing { held, .. } = &self.0.place else { return Err(io::ErrorKind::NotFound.into()) };
         held.lock().unwrap_or_else(PoisonError::into_inner).read_at(offset, into)
     }
 

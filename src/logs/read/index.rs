@@ -368,10 +368,34 @@ impl Index {
             filter_at += filter_bytes;
             let filter = filter.filter(|filter| !filter.is_empty());
             if first_ms <= last_ms && is_in_time(first_ms, last_ms) && self.may_hold(filter, need) {
-                parts.push(Part { file: file.clone(), from, to, times_ms: Some((first_ms, last_ms)) });
+                parts.push(Part {
+                    file: file.clone(),
+                    from,
+                    to,
+                    times_ms: Some((first_ms, last_ms)),
+                    fetched: None,
+                });
             }
         }
         parts
+    }
+
+    /// Whether any group may have something of the time asked for.
+    pub(super) fn any_in_time(&self, is_in_time: impl Fn(u64, u64) -> bool) -> bool {
+        let groups = self.bytes[HEAD_BYTES..].chunks_exact(GROUP_HEAD_BYTES).take(self.groups);
+        groups
+            .map(|group| (u64_at(group, 16), u64_at(group, 24)))
+            .any(|(first_ms, last_ms)| first_ms <= last_ms && is_in_time(first_ms, last_ms))
+    }
+
+    /// Whether what its groups hold is known, and not only when they are from.
+    pub(super) fn has_filters(&self) -> bool {
+        self.has_filters
+    }
+
+    /// How much of memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len() + self.paths.iter().map(|path| path.len() + size_of::<String>()).sum::<usize>()
     }
 
     fn may_hold(&self, filter: Option<&[u8]>, need: &Need) -> bool {

@@ -9,9 +9,10 @@ use super::sieve::time_ms;
 use crate::clock;
 use crate::domain::account::AccountId;
 use crate::domain::log::Log;
-use crate::journal::disk::{self, Disk};
+use crate::journal::disk::{self, Disk, Mode};
 use crate::journal::{Reader, Step};
 use crate::logs::names;
+use crate::logs::objects::upload::Uploads;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,10 +38,15 @@ pub(in crate::logs) struct Indexer {
 }
 
 impl Indexer {
-    pub(in crate::logs) fn start(disk: Arc<dyn Disk>, dir: PathBuf) -> io::Result<Self> {
+    /// `uploads`: who is told of files that have got their index.
+    pub(in crate::logs) fn start(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        uploads: Option<Uploads>,
+    ) -> io::Result<Self> {
         let (sealed, waiting) = sync_channel(WAITING_MAX);
         let (missed, stop) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
-        let work = Work { disk, dir, missed: missed.clone(), stop: stop.clone() };
+        let work = Work { disk, dir, uploads, missed: missed.clone(), stop: stop.clone() };
         let thread =
             std::thread::Builder::new().name("indexer".to_owned()).spawn(move || work.run(&waiting))?;
         Ok(Self { sealed: Some(sealed), missed, stop, thread: Some(thread) })
@@ -70,6 +76,7 @@ impl Drop for Indexer {
 struct Work {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    uploads: Option<Uploads>,
     missed: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
 }
@@ -116,7 +123,12 @@ impl Work {
             // The file was dropped meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.failed(&dir.join(name), &error),
-            Ok(()) => {}
+            Ok(()) => {
+                let bytes = self.disk.open(&dir.join(name), Mode::Read).and_then(|file| file.bytes());
+                if let (Some(uploads), Ok(bytes)) = (&self.uploads, bytes) {
+                    uploads.indexed(account, bytes);
+                }
+            }
         }
     }
 

@@ -31,6 +31,7 @@ mod pool;
 mod scan;
 mod search;
 mod sieve;
+mod stored;
 mod tail;
 
 pub use count::{Bucket, Field, Fields, Histogram, Value};
@@ -46,15 +47,19 @@ use crate::domain::filter::Access;
 use crate::domain::log::Log;
 use crate::domain::query::Query;
 use crate::journal::disk::Disk;
+use crate::logs::objects::Objects;
 use crate::metrics::Metrics;
-use files::{Contents, Part};
+use files::{Contents, LogFile, OnDisk, Part};
+use futures_util::StreamExt;
+use futures_util::stream;
 use place::{Floor, Place};
 use pool::{GivenUp, Next, Pool};
 use scan::{Lookup, Scanner, Visit};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use stored::{Indexes, Windows};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Everything that can be set.
@@ -132,7 +137,8 @@ pub struct Gathered<G> {
 pub struct Reader(Arc<Inner>);
 
 struct Inner {
-    dir: PathBuf,
+    sources: Sources,
+    indexes: Indexes,
     config: Config,
     disk: Arc<dyn Disk>,
     metrics: Arc<Metrics>,
@@ -140,6 +146,24 @@ struct Inner {
     room: Arc<Semaphore>,
     tails: Option<Tails>,
 }
+
+/// Where logs are read from.
+#[derive(Clone)]
+pub struct Sources {
+    /// The folder of a gateway's logs; `None`: there is none on this machine.
+    pub dir: Option<PathBuf>,
+    /// Where sealed files of all gateways are.
+    pub objects: Option<Objects>,
+}
+
+impl From<PathBuf> for Sources {
+    fn from(dir: PathBuf) -> Self {
+        Self { dir: Some(dir), objects: None }
+    }
+}
+
+/// Stored files whose indexes are read at the same time, for one question.
+const INDEXES_AT_ONCE: usize = 8;
 
 /// A question under way.
 struct Asked {
@@ -159,9 +183,9 @@ struct Worker<G> {
 }
 
 impl Reader {
-    /// Reads the logs in `dir`. `tails`: where whoever appends to them hands lines on; `None` where that is another process.
+    /// Reads the logs there. `tails`: where whoever appends to them hands lines on; `None` where that is another process.
     pub fn open(
-        dir: PathBuf,
+        sources: impl Into<Sources>,
         config: Config,
         disk: Arc<dyn Disk>,
         tails: Option<Tails>,
@@ -170,7 +194,8 @@ impl Reader {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if config.workers_max == 0 { cores / 2 } else { config.workers_max };
         let (pool, room) = (Pool::start(workers)?, Arc::new(Semaphore::new(config.questions_max)));
-        Ok(Self(Arc::new(Inner { dir, config, disk, metrics, pool, room, tails })))
+        let (sources, indexes) = (sources.into(), Indexes::default());
+        Ok(Self(Arc::new(Inner { sources, indexes, config, disk, metrics, pool, room, tails })))
     }
 
     /// The newest logs that match, at most `limit`; with a cursor, those that follow the ones it came with.
@@ -282,8 +307,7 @@ impl Reader {
 
     /// The parts of the account's log that may hold what is asked for, oldest first.
     async fn contents(&self, asked: &Asked) -> Result<Contents, ReadError> {
-        let (inner, account) = (self.0.clone(), asked.account);
-        let files = self.0.pool.run(move || files::list(&*inner.disk, &inner.dir, account)).await??;
+        let (files, whole) = self.files(asked.account).await?;
         let (inner, lookup) = (self.0.clone(), asked.lookup.clone());
         let walk = move |walked: &mut Vec<_>, (n, file)| {
             let contents = files::contents(&*inner.disk, &file, &lookup);
@@ -297,14 +321,46 @@ impl Reader {
         let mut walked: Vec<_> =
             self.0.pool.fold(files, Vec::new, walk).await?.into_iter().flatten().collect();
         walked.sort_by_key(|(n, _)| *n);
-        let mut all = Contents::default();
-        for (_, contents) in walked {
-            let mut contents = contents?;
+        let mut contents = Vec::with_capacity(walked.len());
+        for (_, walked) in walked {
+            contents.push(walked?);
+        }
+        let mut all = Contents { damaged: !whole, ..Contents::default() };
+        // Half of the time, at most: the rest is for what is there.
+        let deadline = (clock::monotonic() + self.0.config.time_max / 2).into();
+        let contents = stream::iter(contents).map(|contents| async {
+            let stored = self.and_stored(contents, &asked.lookup);
+            let late = |_| Contents { damaged: true, ..Contents::default() };
+            tokio::time::timeout_at(deadline, stored).await.unwrap_or_else(late)
+        });
+        let mut contents = contents.buffered(INDEXES_AT_ONCE);
+        while let Some(mut contents) = contents.next().await {
             all.damaged |= contents.damaged;
             all.skipped_bytes += contents.skipped_bytes;
             all.parts.append(&mut contents.parts);
         }
         Ok(all)
+    }
+
+    /// An account's files, oldest first, and whether these are all: the object store may not answer.
+    async fn files(&self, account: AccountId) -> Result<(Vec<Arc<LogFile>>, bool), ReadError> {
+        let inner = self.0.clone();
+        let list = move || match &inner.sources {
+            Sources { dir: Some(dir), objects } => files::list(&*inner.disk, dir, account, objects.as_ref()),
+            Sources { dir: None, .. } => Ok(OnDisk::default()),
+        };
+        let on_disk = self.0.pool.run(list).await??;
+        let Some(objects) = &self.0.sources.objects else { return Ok((on_disk.alone(), true)) };
+        let (stored, whole) = objects.of_account(account).await;
+        Ok((on_disk.and_stored(objects, stored), whole))
+    }
+
+    /// What there is in a file, if it is in the object store and not known yet.
+    async fn and_stored(&self, contents: Contents, lookup: &Lookup) -> Contents {
+        let Some(file) = &contents.moved else { return contents };
+        let contents = self.0.indexes.contents(file, lookup).await;
+        self.0.metrics.search.skipped_bytes.inc_by(contents.skipped_bytes);
+        contents
     }
 
     /// Looks through parts, in their order. Logs that `floor` does not want need not be visited.
@@ -317,6 +373,7 @@ impl Reader {
     ) -> Result<Vec<Worker<G>>, ReadError> {
         let inner = self.0.clone();
         let deadline = asked.begun + inner.config.time_max;
+        let rising = floor.clone();
         let step = move |worker: &mut Worker<G>, part: Part| {
             let first_ms = floor.order.first_ms(part.times_ms);
             if !floor.wants(first_ms) {
@@ -343,16 +400,34 @@ impl Reader {
             if worker.failure.is_some() { Next::Enough } else { Next::GoOn }
         };
         let damaged = contents.damaged;
-        let new = || Worker {
+        let new = |_| Worker {
             scanner: Scanner::new(damaged, Some(deadline)),
             gathered: empty(),
             left_ms: None,
             failure: None,
         };
-        let mut workers = self.0.pool.fold(contents.parts, new, step).await?;
-        match workers.iter_mut().find_map(|worker| worker.failure.take()) {
-            Some(failure) => Err(failure.into()),
-            None => Ok(workers),
+        // They are at rest between two windows.
+        let workers: Vec<Worker<G>> = (0..self.0.pool.workers()).map(new).collect();
+        let workers = Arc::new(Mutex::new(workers));
+        let is_wanted = |part: &Part| rising.wants(rising.order.first_ms(part.times_ms));
+        let mut windows = Windows::of(contents.parts);
+        let mut window = windows.next_until(deadline, is_wanted).await;
+        loop {
+            let is_last = windows.is_over();
+            let resting = workers.clone();
+            let resumed = move || locked(&resting).pop().expect("there is one for each thread");
+            let (folded, next) = tokio::join!(
+                self.0.pool.fold(window, resumed, step.clone()),
+                windows.next_until(deadline, is_wanted)
+            );
+            locked(&workers).append(&mut folded?);
+            if let Some(failure) = locked(&workers).iter_mut().find_map(|worker| worker.failure.take()) {
+                return Err(failure.into());
+            }
+            if is_last {
+                return Ok(std::mem::take(&mut *locked(&workers)));
+            }
+            window = next;
         }
     }
 }
@@ -384,6 +459,10 @@ impl<G: Gather> Worker<Each<G>> {
         self.scanner.damaged |= other.scanner.damaged;
         self
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

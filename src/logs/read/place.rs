@@ -25,7 +25,9 @@ impl Order {
     pub(super) fn key(self, place: Place) -> Place {
         match self {
             Self::NewestFirst => place,
-            Self::OldestFirst => Place { time_ms: !place.time_ms, seq: !place.seq, at: !place.at },
+            Self::OldestFirst => {
+                Place { time_ms: !place.time_ms, seq: !place.seq, at: !place.at, origin: !place.origin }
+            }
         }
     }
 
@@ -74,9 +76,11 @@ pub(super) struct Place {
     pub seq: u64,
     /// Where among its block's lines it begins, in bytes.
     pub at: u32,
+    /// Tells apart the gateways that the same account ships to: their numbers are their own.
+    pub origin: u32,
 }
 
-/// From where to go on, in the order in which it was searched: everything whose key is less is still to be shown. As text it is 48 hexadecimal digits which mean nothing to
+/// From where to go on, in the order in which it was searched: everything whose key is less is still to be shown. As text it is 56 hexadecimal digits which mean nothing to
 /// others, and whose checksum finds what was cut or mistyped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub(super) Place);
@@ -89,22 +93,23 @@ pub struct CursorMalformed;
 impl Cursor {
     /// Everything up to this time's key, it included, is still to be shown.
     pub(super) fn upto(key_ms: u64) -> Self {
-        Self(Place { time_ms: key_ms.saturating_add(1), seq: 0, at: 0 })
+        Self(Place { time_ms: key_ms.saturating_add(1), seq: 0, at: 0, origin: 0 })
     }
 
-    fn bytes(&self) -> [u8; 20] {
-        let mut bytes = [0; 20];
+    fn bytes(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&self.0.time_ms.to_be_bytes());
         bytes[8..16].copy_from_slice(&self.0.seq.to_be_bytes());
-        bytes[16..].copy_from_slice(&self.0.at.to_be_bytes());
+        bytes[16..20].copy_from_slice(&self.0.at.to_be_bytes());
+        bytes[20..].copy_from_slice(&self.0.origin.to_be_bytes());
         bytes
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { time_ms, seq, at } = self.0;
-        write!(f, "{time_ms:016x}{seq:016x}{at:08x}{:08x}", crc32c::crc32c(&self.bytes()))
+        let Place { time_ms, seq, at, origin } = self.0;
+        write!(f, "{time_ms:016x}{seq:016x}{at:08x}{origin:08x}{:08x}", crc32c::crc32c(&self.bytes()))
     }
 }
 
@@ -113,12 +118,13 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, CursorMalformed> {
         let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() != 48 || !text.bytes().all(lower) {
+        if text.len() != 56 || !text.bytes().all(lower) {
             return Err(CursorMalformed);
         }
         let number = |from: usize, to: usize| u64::from_str_radix(&text[from..to], 16).unwrap_or_default();
-        let cursor = Self(Place { time_ms: number(0, 16), seq: number(16, 32), at: number(32, 40) as u32 });
-        let sound = u64::from(crc32c::crc32c(&cursor.bytes())) == number(40, 48);
+        let (at, origin) = (number(32, 40) as u32, number(40, 48) as u32);
+        let cursor = Self(Place { time_ms: number(0, 16), seq: number(16, 32), at, origin });
+        let sound = u64::from(crc32c::crc32c(&cursor.bytes())) == number(48, 56);
         if sound { Ok(cursor) } else { Err(CursorMalformed) }
     }
 }
@@ -130,15 +136,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_comes_back_as_it_was(time_ms: u64, seq: u64, at: u32) {
-            let cursor = Cursor(Place { time_ms, seq, at });
+        fn a_cursor_comes_back_as_it_was(time_ms: u64, seq: u64, at: u32, origin: u32) {
+            let cursor = Cursor(Place { time_ms, seq, at, origin });
             prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
 
         #[test]
-        fn any_other_text_is_refused(text: String, digit_at in 0..48usize, digit in "[0-9a-f]") {
+        fn any_other_text_is_refused(text: String, digit_at in 0..56usize, digit in "[0-9a-f]") {
             prop_assert!(text.parse::<Cursor>().is_err());
-            let whole = Cursor(Place { time_ms: 1_700_000_000_000, seq: 77, at: 3 }).to_string();
+            let whole = Cursor(Place { time_ms: 1_700_000_000_000, seq: 77, at: 3, origin: 5 }).to_string();
             let mut changed = whole.clone();
             changed.replace_range(digit_at..=digit_at, &digit);
             prop_assert_eq!(changed.parse::<Cursor>().is_ok(), changed == whole);

@@ -54,6 +54,11 @@ impl Pool {
         Ok(pool)
     }
 
+    /// How many there are.
+    pub(super) fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// Does one piece of work.
     pub(super) async fn run<T: Send + 'static>(
         &self,

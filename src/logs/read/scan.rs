@@ -40,10 +40,10 @@ impl Lookup {
         Self { hunt, takes_all, need, sieve }
     }
 
-    /// Shows a line, if it passes.
+    /// Shows a line of a block, which begins at a place of the time when it was received, if it passes.
     fn show(
         &self,
-        header: &Header,
+        block: &Place,
         at: usize,
         line: &[u8],
         times_ms: &RangeInclusive<u64>,
@@ -55,8 +55,8 @@ impl Lookup {
         {
             return;
         }
-        if let Some((time_ms, log)) = self.sieve.pass_within(line, header.first_received_ms, times_ms) {
-            visit.log(Place { time_ms, seq: header.seq, at: at as u32 }, &log);
+        if let Some((time_ms, log)) = self.sieve.pass_within(line, block.time_ms, times_ms) {
+            visit.log(Place { time_ms, at: at as u32, ..*block }, &log);
         }
     }
 
@@ -112,15 +112,18 @@ impl Scanner {
         floor: &Floor,
         visit: &mut dyn Visit,
     ) -> io::Result<()> {
-        let bytes = part.file.read(disk, part)?;
-        let mut rest = bytes.as_slice();
+        let Some(bytes) = part.file.read(disk, part)? else {
+            self.damaged = true;
+            return Ok(());
+        };
+        let mut rest = &bytes[..];
         while !rest.is_empty() {
             let Some((header, block)) = block(rest) else {
                 if part.file.is_growing() {
                     // It may have been cut back since it was listed; what is damaged in it was passed over then.
                     return Ok(());
                 }
-                tracing::error!(path = %part.file.path().display(), "a place in a log cannot be read");
+                tracing::error!(path = %part.file, "a place in a log cannot be read");
                 self.damaged = true;
                 rest = resync(rest);
                 continue;
@@ -128,12 +131,14 @@ impl Scanner {
             rest = &rest[header.block_bytes()..];
             let sound = header.check(&block[HEADER_BYTES..]).is_ok();
             if !sound || header.account != account || self.inflate(&header, block).is_err() {
-                tracing::error!(path = %part.file.path().display(), seq = header.seq, "a block cannot be read");
+                tracing::error!(path = %part.file, seq = header.seq, "a block cannot be read");
                 self.damaged = true;
                 continue;
             }
             self.scanned_bytes += self.lines.len() as u64;
-            if !self.visit_lines(&header, lookup, &floor.times_ms(), visit) {
+            let (time_ms, origin) = (header.first_received_ms, part.file.origin);
+            let begin = Place { time_ms, seq: header.seq, at: 0, origin };
+            if !self.visit_lines(&begin, lookup, &floor.times_ms(), visit) {
                 self.was_stopped = true;
                 return Ok(());
             }
@@ -152,7 +157,7 @@ impl Scanner {
     /// False: time ran out.
     fn visit_lines(
         &self,
-        header: &Header,
+        block: &Place,
         lookup: &Lookup,
         times_ms: &RangeInclusive<u64>,
         visit: &mut dyn Visit,
@@ -164,7 +169,7 @@ impl Scanner {
                 in_time &= self.deadline.is_none_or(|deadline| clock::monotonic() < deadline);
             }
             if in_time {
-                lookup.show(header, at, line, times_ms, visit);
+                lookup.show(block, at, line, times_ms, visit);
             }
         };
         if let Some(hunt) = &lookup.hunt {

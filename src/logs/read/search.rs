@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn place(time_ms: u64) -> Place {
-        Place { time_ms, seq: 1, at: 0 }
+        Place { time_ms, seq: 1, at: 0, origin: 0 }
     }
 
     /// Times shown, and from where it goes on.

@@ -1,0 +1,415 @@
+//! A gateway's files on their way into the object store, and questions asked meanwhile: the answers are those of the local disk.
+
+use super::upload::{self, Uploads};
+use super::*;
+use crate::clock::Clock;
+use crate::domain::account::{Durability, Retention};
+use crate::domain::filter::Access;
+use crate::domain::query::Query;
+use crate::journal::Journal;
+use crate::journal::disk::OsDisk;
+use crate::journal::tests::{self as journal_tests, batch, eventually};
+use crate::logs::read::{self, Export, Question, ReadError, Reader, Sources, Tails};
+use crate::logs::{self, Logs, Outlets, RetentionOf};
+use crate::shutdown::Shutdown;
+use std::path::{Path, PathBuf};
+
+const START_MS: u64 = 1_700_000_000_000;
+const ACCOUNT: AccountId = AccountId(7);
+
+/// A gateway with its object store in a folder beside it.
+struct Node {
+    dir: PathBuf,
+    journal: Journal,
+    logs: Logs,
+    reader: Reader,
+    objects: Objects,
+    uploads: Shutdown,
+    metrics: Arc<Metrics>,
+}
+
+fn config(dir: &Path, local_bytes_max: u64) -> Config {
+    Config {
+        location: Location::Folder(dir.join("objects")),
+        endpoint: None,
+        region: String::new(),
+        ca_file: None,
+        credentials: Credentials::default(),
+        local_bytes_max,
+    }
+}
+
+fn reading() -> read::Config {
+    read::Config {
+        workers_max: 2,
+        questions_max: 8,
+        time_max: Duration::from_secs(60),
+        found_bytes_max: 1 << 20,
+    }
+}
+
+fn keep_all() -> RetentionOf {
+    Arc::new(|_| None)
+}
+
+impl Node {
+    fn start(dir: &Path, gateway: &str, local_bytes_max: u64) -> Self {
+        Self::start_with(dir, gateway, &config(dir, local_bytes_max), keep_all(), Clock::manual(START_MS))
+    }
+
+    fn start_with(dir: &Path, gateway: &str, store: &Config, retention: RetentionOf, clock: Clock) -> Self {
+        let dir = dir.join(gateway);
+        std::fs::create_dir_all(&dir).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let objects = Objects::open(store, Some(gateway), metrics.clone()).unwrap();
+        let logs =
+            logs::Config { file_bytes_max: 1_000, checkpoint_interval_ms: 10, ..logs::tests::config(&dir) };
+        let (tails, uploads) = (Tails::default(), Shutdown::new());
+        let sources = Sources { dir: Some(logs.dir.clone()), objects: Some(objects.clone()) };
+        let reader =
+            Reader::open(sources, reading(), Arc::new(OsDisk), Some(tails.clone()), metrics.clone()).unwrap();
+        let tasks = uploads.tasks();
+        let to_store: Uploads = upload::start(
+            objects.clone(),
+            logs.dir.clone(),
+            Arc::new(OsDisk),
+            retention.clone(),
+            clock.clone(),
+            &tasks,
+        );
+        let outlets = Outlets { tails, uploads: Some(to_store) };
+        let journal = journal_tests::config(&dir);
+        let (journal, logs) =
+            Logs::open(logs, journal, Arc::new(OsDisk), retention, outlets, metrics.clone(), clock).unwrap();
+        Self { dir, journal, logs, reader, objects, uploads, metrics }
+    }
+
+    async fn ship(&self, from: u32, count: u32) {
+        for n in from..from + count {
+            let line = format!(
+                "{{\"@timestamp\":{},\"type\":\"t\",\"n\":{n},\"who\":\"user-{}\"}}\n",
+                START_MS + u64::from(n * 7 % 1000),
+                n % 13
+            );
+            self.journal.append(batch(ACCOUNT.0, Durability::Synced, START_MS, &line)).await.unwrap();
+        }
+    }
+
+    /// Ships until so many files are stored. Returns how many lines there are then.
+    async fn ship_files(&self, count: u64) -> u32 {
+        let mut shipped = 0;
+        let shipping = async {
+            while self.metrics.objects.stored_files.get() < count {
+                self.ship(shipped, 10).await;
+                shipped += 10;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), shipping).await.unwrap();
+        shipped
+    }
+
+    fn local(&self) -> usize {
+        let entries = std::fs::read_dir(self.dir.join("logs").join(ACCOUNT.to_string()));
+        let names = entries.into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| names::parse_sealed(name.to_str().unwrap()).is_some()).count()
+    }
+
+    async fn close(self) -> Arc<Metrics> {
+        self.uploads.drain(Duration::from_secs(30)).await.unwrap();
+        let (journal, logs) = (self.journal, self.logs);
+        tokio::task::spawn_blocking(move || {
+            journal.close();
+            logs.close().unwrap();
+        })
+        .await
+        .unwrap();
+        self.metrics
+    }
+}
+
+fn all() -> Question {
+    Question { account: ACCOUNT, access: Access::Everything, query: Query::All, from_ms: None, to_ms: None }
+}
+
+fn of(query: &str) -> Question {
+    Question { query: Query::parse(query, START_MS).unwrap(), ..all() }
+}
+
+/// Numbers of all lines, page by page, newest first; and whether that is all.
+async fn numbers(reader: &Reader, question: &Question) -> (Vec<u64>, bool) {
+    let (mut numbers, mut cursor, mut whole) = (vec![], None, true);
+    loop {
+        let found = reader.search(question.clone(), 17, cursor).await.unwrap();
+        whole &= !found.partial;
+        for log in found.logs {
+            let line: serde_json::Value = serde_json::from_slice(&log.line).unwrap();
+            numbers.push(line["n"].as_u64().unwrap());
+        }
+        cursor = found.cursor;
+        if cursor.is_none() {
+            return (numbers, whole);
+        }
+    }
+}
+
+/// All that can be had, and whether that is all.
+async fn export(reader: &Reader, question: Question) -> (Vec<u8>, bool) {
+    rest(reader.export(question).await.unwrap()).await
+}
+
+async fn rest(mut export: Export) -> (Vec<u8>, bool) {
+    let mut bytes = vec![];
+    while let Some(chunk) = export.next().await {
+        match chunk {
+            Ok(chunk) => bytes.extend_from_slice(&chunk),
+            Err(ReadError::Damaged) => return (bytes, false),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    (bytes, true)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_the_same_when_files_are_in_the_store_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "one", u64::MAX);
+    let (count, folder) = (node.ship_files(6).await as usize, node.dir.join("logs"));
+    node.close().await;
+    let local = Reader::open(folder, reading(), Arc::new(OsDisk), None, Arc::new(Metrics::new())).unwrap();
+    let questions = ["*", "who:user-3", "n:[10 TO 30]", "n:29", "nothing", "NOT who:\"user-4\""];
+    let mut expected = vec![];
+    for query in questions {
+        let (numbers, whole) = numbers(&local, &of(query)).await;
+        assert!(whole);
+        expected.push((numbers, local.histogram(of(query), 100).await.unwrap().buckets));
+    }
+    let exported = export(&local, all()).await;
+    assert_eq!(
+        (expected[0].0.len(), exported.0.iter().filter(|byte| **byte == b'\n').count()),
+        (count, count)
+    );
+
+    let node = Node::start(dir.path(), "one", 0);
+    eventually(|| node.local() == 0).await;
+    for (query, expected) in questions.iter().zip(&expected) {
+        assert_eq!(numbers(&node.reader, &of(query)).await, (expected.0.clone(), true), "{query}");
+        assert_eq!(node.reader.histogram(of(query), 100).await.unwrap().buckets, expected.1, "{query}");
+    }
+    assert_eq!(export(&node.reader, all()).await, exported);
+    assert!(node.metrics.objects.read_bytes.get() > 0);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_without_a_disk_reads_the_files_of_all_gateways() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (Node::start(dir.path(), "one", 0), Node::start(dir.path(), "two", u64::MAX));
+    one.ship_files(2).await;
+    two.ship_files(2).await;
+    // The same account, numbers and times: nothing but the gateway tells their lines apart.
+    let sealed = async |node: &Node| {
+        let stored = node.objects.list(node.objects.0.own.as_ref().unwrap(), ACCOUNT).await.unwrap().files;
+        stored.iter().map(|file| file.bytes).sum::<u64>()
+    };
+    assert!(sealed(&one).await > 0 && sealed(&two).await > 0);
+    one.close().await;
+    two.close().await;
+    let objects = Objects::open(&config(dir.path(), 0), None, Arc::new(Metrics::new())).unwrap();
+    let sources = Sources { dir: None, objects: Some(objects.clone()) };
+    let reader = Reader::open(sources, reading(), Arc::new(OsDisk), None, Arc::new(Metrics::new())).unwrap();
+    let (found, whole) = numbers(&reader, &all()).await;
+    let total = reader.histogram(all(), 1_000_000).await.unwrap().total;
+    assert!(whole && found.iter().filter(|n| **n == 0).count() == 2, "{found:?}");
+    assert_eq!(found.len() as u64, total);
+    assert_eq!(export(&reader, all()).await.0.iter().filter(|byte| **byte == b'\n').count() as u64, total);
+}
+
+/// Every answer holds all numbers up to some, each once: none of it is lost or doubled on its way.
+async fn is_gapless(reader: &Reader) -> u64 {
+    let found = reader.search(all(), 100_000, None).await.unwrap();
+    assert!(!found.partial);
+    let number =
+        |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).unwrap()["n"].as_u64().unwrap();
+    let mut numbers: Vec<_> = found.logs.iter().map(|log| number(&log.line)).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>());
+    let (exported, whole) = export(reader, all()).await;
+    let exported: Vec<_> =
+        exported.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(number).collect();
+    assert!(whole);
+    assert_eq!(exported, (0..exported.len() as u64).collect::<Vec<_>>());
+    assert!(exported.len() >= numbers.len(), "it was asked later");
+    exported.len() as u64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_moves_while_it_is_searched_is_found_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "one", 0);
+    let asking = async {
+        let mut seen = 0;
+        while node.metrics.objects.let_go_files.get() < 12 {
+            let sees = is_gapless(&node.reader).await;
+            assert!(sees >= seen);
+            seen = sees;
+        }
+    };
+    let shipping = async {
+        let mut shipped = 0;
+        loop {
+            node.ship(shipped, 5).await;
+            shipped += 5;
+            tokio::task::yield_now().await;
+        }
+    };
+    let shipped: std::convert::Infallible = tokio::select! {
+        () = asking => { node.close().await; return }
+        never = shipping => never,
+    };
+    match shipped {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_went_after_it_was_listed_is_read_from_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "one", u64::MAX);
+    node.ship_files(4).await;
+    let (folder, sources) = (node.dir.join("logs"), node.objects.clone());
+    node.close().await;
+    let sources = Sources { dir: Some(folder.clone()), objects: Some(sources) };
+    let reader = Reader::open(sources, reading(), Arc::new(OsDisk), None, Arc::new(Metrics::new())).unwrap();
+    let (expected, _) = export(&reader, all()).await;
+    let stored = dir.path().join("objects/one").join(ACCOUNT.to_string());
+    let export = reader.export(all()).await.unwrap();
+    for entry in std::fs::read_dir(folder.join(ACCOUNT.to_string())).unwrap() {
+        let entry = entry.unwrap();
+        if stored.join(entry.file_name()).exists() {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let (bytes, whole) = rest(export).await;
+    assert!(whole);
+    assert!(bytes == expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_upload_and_removal_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "one", u64::MAX);
+    node.ship_files(4).await;
+    let (own, local) = (dir.path().join("objects/one").join(ACCOUNT.to_string()), node.dir.clone());
+    node.close().await;
+    let files = |folder: &Path| {
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    // As if it had been killed behind an index, in the midst of a deletion, and with half of a file let go.
+    let stored = files(&own);
+    std::fs::remove_file(&stored[0]).unwrap();
+    std::fs::remove_file(&stored[3]).unwrap();
+    std::fs::write(own.join("20200101T000000.000Z-00000000000000000001.ndjson.zst.index"), "a widow")
+        .unwrap();
+    let folder = local.join("logs").join(ACCOUNT.to_string());
+    let name = stored[4].file_name().unwrap().to_str().unwrap();
+    std::fs::rename(folder.join(name), folder.join(format!("{name}.tmp"))).unwrap();
+
+    let node = Node::start(dir.path(), "one", 0);
+    eventually(|| node.local() == 0).await;
+    is_gapless(&node.reader).await;
+    let names = files(&own);
+    assert!(stored.iter().all(|path| names.contains(path)));
+    assert!(!names.iter().any(|path| path.to_str().unwrap().contains("20200101")));
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_checkpoint_is_lost_gets_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "one", 0);
+    node.ship_files(3).await;
+    let node_dir = node.dir.clone();
+    eventually(|| node.metrics.objects.let_go_files.get() >= 3).await;
+    node.close().await;
+    std::fs::remove_file(node_dir.join("logs/checkpoint")).unwrap();
+    let node = Node::start(dir.path(), "one", 0);
+    is_gapless(&node.reader).await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_reached_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nobody listens there.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let variable = |name: &str| (name.to_owned(), "known".to_owned());
+    let variables = [variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")];
+    let store = Config {
+        location: Location::parse("s3://bucket/prefix").unwrap(),
+        endpoint: Some(format!("http://{closed}")),
+        credentials: Credentials::of(&variables),
+        ..config(dir.path(), 0)
+    };
+    let node = Node::start_with(dir.path(), "one", &store, keep_all(), Clock::manual(START_MS));
+    node.ship(0, 20).await;
+    eventually(|| node.metrics.objects.failures.with_label_values(&["list"]).get() > 0).await;
+    let found = async {
+        loop {
+            let found = node.reader.search(all(), 100, None).await.unwrap();
+            assert!(found.partial);
+            if found.logs.len() == 20 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), found).await.unwrap();
+    let (exported, whole) = export(&node.reader, all()).await;
+    assert_eq!((exported.iter().filter(|byte| **byte == b'\n').count(), whole), (20, false));
+    let metrics = node.close().await;
+    assert_eq!(metrics.objects.let_go_files.get() + metrics.objects.stored_files.get(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_mounted_is_not_an_empty_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "one", 0);
+    node.ship_files(3).await;
+    eventually(|| node.metrics.objects.let_go_files.get() >= 3).await;
+    let (mounted, away) = (dir.path().join("objects"), dir.path().join("away"));
+    std::fs::rename(&mounted, &away).unwrap();
+    let found = node.reader.search(all(), 100_000, None).await.unwrap();
+    assert!(found.partial);
+    std::fs::rename(&away, &mounted).unwrap();
+    let again = async {
+        while node.reader.search(all(), 100_000, None).await.unwrap().partial {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), again).await.unwrap();
+    is_gapless(&node.reader).await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_holds_for_stored_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let retention: RetentionOf = Arc::new(|_| Some(Retention { days: 30, bytes_max: Some(16_000) }));
+    let store = config(dir.path(), 0);
+    let node = Node::start_with(dir.path(), "one", &store, retention, Clock::manual(START_MS));
+    let shipping = async {
+        let mut shipped = 0;
+        while node.metrics.objects.expired_files.get() < 5 {
+            node.ship(shipped, 5).await;
+            shipped += 5;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), shipping).await.unwrap();
+    let own = node.objects.0.own.clone().unwrap();
+    let stored = node.objects.list(&own, ACCOUNT).await.unwrap();
+    assert!(!stored.files.is_empty() && stored.files[0].first_seq > 1);
+    // What is dropped is gone for readers, too, at once, and the rest is whole.
+    let (numbers, whole) = numbers(&node.reader, &all()).await;
+    assert!(whole && !numbers.contains(&0));
+    node.close().await;
+}
