@@ -43,19 +43,21 @@ def eventually(what, check, seconds=SETTLE_SECONDS):
 
 
 class Shipgate:
-    """The all-in-one with its data in `folder`, listening on ports of its own choice."""
+    """The all-in-one, or another `role`, with its data in `folder`, listening on ports of its own choice."""
 
-    def __init__(self, folder, settings=PORTS | KNOWN_TOKENS):
+    def __init__(self, folder, settings=PORTS | KNOWN_TOKENS, environment={}, role=()):
         self.folder = Path(folder)
+        self.command = [BINARY, *role]
+        self.doors = {"api", "ops"} if "control" in role else {"ingest", "api", "ops"}
         self.data = self.folder / "data"
-        self.settings = {f"SHIPGATE__{key}": value for key, value in settings.items()}
+        self.settings = {f"SHIPGATE__{key}": value for key, value in settings.items()} | environment
         self.start()
 
     def start(self):
         self.addresses = {}
         self.log = open(self.folder / "shipgate.log", "ab")
         self.process = subprocess.Popen(
-            [BINARY],
+            self.command,
             cwd=self.folder,
             env=os.environ | self.settings,
             stdin=subprocess.DEVNULL,
@@ -83,7 +85,7 @@ class Shipgate:
     def _listens(self):
         if self.process.poll() is not None:
             raise AssertionError(f"it ended at once with {self.process.returncode}")
-        return {"ingest", "api", "ops"} <= self.addresses.keys()
+        return self.doors <= self.addresses.keys()
 
     def said(self):
         return (self.folder / "shipgate.log").read_text(errors="replace")
