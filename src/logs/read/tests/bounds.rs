@@ -134,6 +134,7 @@ async fn a_broken_header_within_an_indexed_group_costs_its_block_only() {
         for n in 0..30 * (1 - round) {
             running.ship(7, &(line(START_MS, 2 * n) + &line(START_MS, 2 * n + 1))).await;
         }
+        running.settled().await;
         model::indexed(running.dir.path()).await;
         (dir, _) = running.close();
     }
