@@ -1,6 +1,7 @@
 //! Shipgate's own log: lines on standard error, as text or as JSON; and what those who write them share.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tracing_subscriber::EnvFilter;
@@ -36,14 +37,30 @@ impl Config {
 /// Begins logging. A second call changes nothing.
 pub fn start(config: &Config) {
     let filter = EnvFilter::try_new(&config.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Unfailing(io::stderr()));
     let _ = match config.format {
         Format::Text => {
-            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            let colours = io::IsTerminal::is_terminal(&io::stderr());
             builder.with_ansi(colours).try_init()
         }
         Format::Json => builder.json().flatten_event(true).try_init(),
     };
+}
+
+/// Lets go of what cannot be written: a full disk or a closed pipe costs lines of the log. The subscriber would complain of it on standard
+/// error, and panic when that fails, too.
+struct Unfailing<W>(W);
+
+impl<W: Write> Write for Unfailing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
 }
 
 /// An error and what caused it, in one line.

@@ -44,6 +44,10 @@ impl Stretch {
                 Some(text) if text.chars().count() > TEXT_CHARS_MAX => {
                     Err(ApiError::Malformed(format!("{name} has at most {TEXT_CHARS_MAX} characters")))
                 }
+                // Nothing has them, and PostgreSQL takes no text with a NUL.
+                Some(text) if text.contains(char::is_control) => {
+                    Err(ApiError::Malformed(format!("{name} has no control characters")))
+                }
                 text => Ok(text),
             }
         };
@@ -121,7 +125,7 @@ impl From<AuditEntry> for Entry {
     params(Stretch),
     responses(
         (status = 200, description = "One page", body = Trail),
-        (status = 400, description = "The limit is out of bounds, the cursor or `since` is none, a text is too long, or a parameter is unknown", body = ErrorBody),
+        (status = 400, description = "The limit is out of bounds, the cursor or `since` is none, a text is too long or has control characters, or a parameter is unknown", body = ErrorBody),
         (status = 403, description = "No API token, or a wrong one", body = ErrorBody),
     )
 )]

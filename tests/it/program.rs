@@ -7,12 +7,16 @@ use std::process::Stdio;
 
 /// Starts on `folder` without any tokens configured and returns what it prints; it is stopped again.
 fn start_and_read(folder: &std::path::Path) -> String {
+    start_and_read_with(folder, Stdio::null())
+}
+
+fn start_and_read_with(folder: &std::path::Path, log: Stdio) -> String {
     let mut command = shipgate();
     command.env("SHIPGATE__DATA_DIR", folder);
     for key in ["GATEWAY__HTTP", "CONTROL__HTTP", "OPS__HTTP"] {
         command.env(format!("SHIPGATE__{key}"), "127.0.0.1:0");
     }
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut said = String::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -45,6 +49,16 @@ fn the_first_start_prints_tokens_that_work_and_later_ones_print_none() {
     assert!(!again.contains("setup?token"), "{again}");
     assert!(!again.contains(&shipping) && !again.contains(&api), "{again}");
     assert!(again.contains("ingest  http://127.0.0.1:"), "{again}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    start_and_read_with(folder.path(), full.into());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    start_and_read_with(folder.path(), writer.into());
 }
 
 #[test]

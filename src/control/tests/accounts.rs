@@ -150,6 +150,9 @@ async fn the_trail_pages_from_the_newest_and_shows_sub_accounts_to_the_main_one(
         "cursor=x",
         "cursor=-1",
         "cursor=9223372036854775808",
+        "who=%00",
+        "what=a%00",
+        "token=%1b",
     ] {
         assert_eq!(admin.get(&format!("/v1/audit-trail?{query}")).await.status, 400, "{query}");
     }
