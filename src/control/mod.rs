@@ -177,8 +177,8 @@ fn all_routes() -> OpenApiRouter<App> {
         .routes(routes!(logs::elastic::pretence::health))
         .routes(routes!(logs::elastic::pretence::mapping))
         .routes(routes!(logs::elastic::pretence::mapping_of))
-        .routes(routes!(logs::elastic::pretence::search))
-        .routes(routes!(logs::elastic::pretence::search_of))
+        .routes(routes!(logs::elastic::pretence::search, logs::elastic::pretence::search_by_get))
+        .routes(routes!(logs::elastic::pretence::search_of, logs::elastic::pretence::search_of_by_get))
         .routes(routes!(logs::elastic::pretence::searches))
         .routes(routes!(openapi::document))
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 /// The routes that take a shared token; each is asked below. `/v1/share` tells of the token itself.
-const READ_ROUTES: [(&str, &str); 15] = [
+const READ_ROUTES: [(&str, &str); 17] = [
     ("get", "/v1/logs"),
     ("get", "/v1/logs/histogram"),
     ("get", "/v1/logs/fields"),
@@ -27,6 +27,8 @@ const READ_ROUTES: [(&str, &str); 15] = [
     ("get", "/v1/elasticsearch/{index}/_mapping"),
     ("post", "/v1/elasticsearch/_search"),
     ("post", "/v1/elasticsearch/{index}/_search"),
+    ("get", "/v1/elasticsearch/_search"),
+    ("get", "/v1/elasticsearch/{index}/_search"),
     ("post", "/v1/elasticsearch/_msearch"),
     ("get", "/v1/share"),
 ];
@@ -294,6 +296,9 @@ fn compare(filtered: &Side, all: &Side, case: &Case) {
     for (path, body) in singles.chain([("/v1/elasticsearch/_msearch", &several)]) {
         let seen = filtered.json("POST", path, body);
         assert_eq!(seen, all.json("POST", path, body), "{path} {body} {case:?}");
+        if path.ends_with("/_search") {
+            assert_eq!(seen, filtered.json("GET", path, body), "{path} {body} {case:?}");
+        }
     }
 }
 

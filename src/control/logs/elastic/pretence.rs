@@ -136,6 +136,24 @@ pub(in crate::control) async fn search(
     answer(&reading, &url.over(body)).await.map(believed)
 }
 
+/// As by POST: a GET with a body is how Elasticsearch's own examples search.
+#[utoipa::path(
+    operation_id = "elasticsearchSearchAllByGet",
+    get, path = "/v1/elasticsearch/_search", tag = "elasticsearch", security(("apiToken" = []), ("sharedToken" = [])),
+    responses(
+        (status = 200, description = "In Elasticsearch's shape", body = Object),
+        NoReading,
+        NoAnswer,
+    )
+)]
+pub(in crate::control) async fn search_by_get(
+    reading: Reading,
+    url: UrlParts,
+    body: BodyOrNone<Map<String, Value>>,
+) -> Result<Response, ApiError> {
+    search(reading, url, body).await
+}
+
 /// As `POST /v1/search`; there is one index, whatever it is called.
 #[utoipa::path(
     operation_id = "elasticsearchSearchIndex",
@@ -149,6 +167,25 @@ pub(in crate::control) async fn search(
     )
 )]
 pub(in crate::control) async fn search_of(
+    reading: Reading,
+    url: UrlParts,
+    body: BodyOrNone<Map<String, Value>>,
+) -> Result<Response, ApiError> {
+    search(reading, url, body).await
+}
+
+/// As by POST.
+#[utoipa::path(
+    operation_id = "elasticsearchSearchIndexByGet",
+    get, path = "/v1/elasticsearch/{index}/_search", tag = "elasticsearch", security(("apiToken" = []), ("sharedToken" = [])),
+    params(("index" = String, Path, description = "Any name")),
+    responses(
+        (status = 200, description = "In Elasticsearch's shape", body = Object),
+        NoReading,
+        NoAnswer,
+    )
+)]
+pub(in crate::control) async fn search_of_by_get(
     reading: Reading,
     url: UrlParts,
     body: BodyOrNone<Map<String, Value>>,
