@@ -67,6 +67,8 @@ pub enum ObjectError {
     Local { path: String, source: io::Error },
     #[error("the object store lacks {key}, which it has taken")]
     Missing { key: String },
+    #[error("the object store has less of {key} than it had")]
+    Short { key: String },
     #[error("the object store did not answer in time")]
     Late,
     #[error("the object store's folder {folder} is not there: is it mounted?")]
@@ -182,13 +184,14 @@ impl Objects {
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>, ObjectError> {
         let read = |range: Range<u64>| async move {
-            let read = self.0.store.get_range(&file.key, range).await;
-            let bytes = read.as_ref().map_or(0, Bytes::len);
-            self.0.metrics.objects.read_bytes.inc_by(bytes as u64);
-            read
+            let read = self.0.store.get_range(&file.key, range.clone()).await;
+            let read = self.counted("read", &file.key, read)?;
+            self.0.metrics.objects.read_bytes.inc_by(read.len() as u64);
+            // Of a range that reaches beyond the end there is an answer, too. It must not be cut up as if it were whole.
+            let is_whole = read.len() as u64 == range.end - range.start;
+            is_whole.then_some(read).ok_or_else(|| ObjectError::Short { key: file.key.to_string() })
         };
-        let bytes = object_store::coalesce_ranges(ranges, read, GAP_BYTES_MAX).await;
-        self.counted("read", &file.key, bytes)
+        object_store::coalesce_ranges(ranges, read, GAP_BYTES_MAX).await
     }
 
     /// The same for a thread that has no runtime, and no time to lose.

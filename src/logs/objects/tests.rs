@@ -214,14 +214,54 @@ async fn a_reader_without_a_disk_reads_the_files_of_all_gateways() {
     assert!(sealed(&one).await > 0 && sealed(&two).await > 0);
     one.close().await;
     two.close().await;
-    let objects = Objects::open(&config(dir.path(), 0), None, Arc::new(Metrics::new())).unwrap();
-    let sources = Sources { dir: None, objects: Some(objects.clone()) };
-    let reader = Reader::open(sources, reading(), Arc::new(OsDisk), None, Arc::new(Metrics::new())).unwrap();
+    let reader = apart(dir.path());
     let (found, whole) = numbers(&reader, &all()).await;
     let total = reader.histogram(all(), 1_000_000).await.unwrap().total;
     assert!(whole && found.iter().filter(|n| **n == 0).count() == 2, "{found:?}");
     assert_eq!(found.len() as u64, total);
     assert_eq!(export(&reader, all()).await.0.iter().filter(|byte| **byte == b'\n').count() as u64, total);
+}
+
+/// A reader that knows of nothing but the store.
+fn apart(dir: &Path) -> Reader {
+    let objects = Objects::open(&config(dir, 0), None, Arc::new(Metrics::new())).unwrap();
+    let sources = Sources { dir: None, objects: Some(objects) };
+    Reader::open(sources, reading(), Arc::new(OsDisk), None, Arc::new(Metrics::new())).unwrap()
+}
+
+/// The paths of what a gateway has stored, in order.
+fn stored_files(dir: &Path, gateway: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir.join("objects").join(gateway).join(ACCOUNT.to_string())).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut sealed: Vec<_> = paths
+        .filter(|path| names::parse_sealed(path.file_name().unwrap().to_str().unwrap()).is_some())
+        .collect();
+    sealed.sort();
+    sealed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_object_does_not_fail_the_search_but_makes_it_partial() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "one", 0);
+    node.ship_files(4).await;
+    node.close().await;
+    let knowing = apart(dir.path());
+    let (before, whole) = numbers(&knowing, &all()).await;
+    assert!(whole);
+    let object = stored_files(dir.path(), "one").remove(1);
+    let whole_bytes = std::fs::metadata(&object).unwrap().len();
+    for bytes in [whole_bytes / 2, 0] {
+        std::fs::File::options().write(true).open(&object).unwrap().set_len(bytes).unwrap();
+        // One has listed it as it was; the other sees it as it is.
+        for reader in [&knowing, &apart(dir.path())] {
+            let (found, whole) = numbers(reader, &all()).await;
+            assert!(!whole && !found.is_empty() && found.len() < before.len(), "{found:?}");
+            assert!(found.iter().all(|n| before.contains(n)));
+            let (exported, whole) = export(reader, all()).await;
+            assert_eq!((exported.iter().filter(|byte| **byte == b'\n').count(), whole), (found.len(), false));
+        }
+    }
 }
 
 /// Every answer holds all numbers up to some, each once: none of it is lost or doubled on its way.

@@ -281,7 +281,7 @@ fn index(disk: &dyn Disk, file: &LogFile, need: &Need) -> io::Result<Option<Inde
         Need::Nothing => Index::head_bytes(&read(index::HEAD_BYTES)?).map_or(0, |bytes| bytes.min(all)),
         _ => all,
     };
-    Ok(Index::parse(read(bytes)?, file.bytes))
+    Ok(Index::parse(read(bytes)?).filter(|index| index.file_bytes() == file.bytes))
 }
 
 /// Walks a file from header to header.

@@ -335,11 +335,11 @@ impl Index {
         sound.then(|| groups.checked_add(HEAD_BYTES + u32_at(head, 24) as usize))?
     }
 
-    /// Reads an index of a file that is `file_bytes` long, with or without its filters. `None` if it is damaged or another file's.
-    pub(super) fn parse(bytes: Vec<u8>, file_bytes: u64) -> Option<Self> {
+    /// Reads an index, with or without its filters. `None` if it is damaged.
+    pub(super) fn parse(bytes: Vec<u8>) -> Option<Self> {
         let filters_at = Self::head_bytes(&bytes)?;
         let checked = bytes.get(16..filters_at)?;
-        if crc32c::crc32c(checked) != u32_at(&bytes, 12) || u64_at(&bytes, 32) != file_bytes {
+        if crc32c::crc32c(checked) != u32_at(&bytes, 12) {
             return None;
         }
         let groups = u32_at(&bytes, 20) as usize;
@@ -348,6 +348,11 @@ impl Index {
         let paths_complete = u32_at(&bytes, 28) == 1;
         let has_filters = crc32c::crc32c(&bytes[filters_at..]) == u32_at(&bytes, 16);
         Some(Self { paths, paths_complete, groups, filters_at, has_filters, bytes })
+    }
+
+    /// Length of the file that it is of.
+    pub(super) fn file_bytes(&self) -> u64 {
+        u64_at(&self.bytes, 32)
     }
 
     /// The groups that may hold what is needed, within the times asked for.

@@ -169,9 +169,13 @@ impl Indexes {
         }
         match self.index(objects, stored, lookup).await {
             Ok(Some(index)) => {
-                let parts =
+                let mut parts =
                     index.parts(file, need, |first_ms, last_ms| sieve.may_be_in_time(first_ms, last_ms));
-                Contents::indexed(file, parts)
+                // What the index knows of and the file has no more.
+                let damaged = parts.iter().any(|part| part.to > stored.bytes);
+                parts.retain(|part| part.from < stored.bytes);
+                parts.iter_mut().for_each(|part| part.to = part.to.min(stored.bytes));
+                Contents { damaged, ..Contents::indexed(file, parts) }
             }
             Ok(None) => Contents::all(file),
             // Gone with its file; if it is not, nobody is told that there is none.
@@ -180,7 +184,7 @@ impl Indexes {
         }
     }
 
-    /// An index that is sound, with as much of it as the question needs.
+    /// An index that is sound, with as much of it as the question needs. The file may have lost its end since.
     async fn index(
         &self,
         objects: &Objects,
@@ -195,7 +199,7 @@ impl Indexes {
         };
         let key = stored.to_string();
         let known = locked(&self.0).get(&key);
-        if let Some(known) = known.filter(|known| is_enough(known)) {
+        if let Some(known) = known.filter(|known| known.file_bytes() >= stored.bytes && is_enough(known)) {
             return Ok(Some(known));
         }
         let mut bytes = objects.index(stored, 0, Some(INDEX_BYTES)).await?.to_vec();
@@ -204,10 +208,11 @@ impl Indexes {
         if begins == INDEX_BYTES && head_bytes as u64 > begins {
             bytes.extend_from_slice(&objects.index(stored, begins, Some(head_bytes as u64)).await?);
         }
-        let Some(mut index) = Index::parse(bytes.clone(), stored.bytes) else { return Ok(None) };
+        let parse = |bytes| Index::parse(bytes).filter(|index| index.file_bytes() >= stored.bytes);
+        let Some(mut index) = parse(bytes.clone()) else { return Ok(None) };
         if !is_enough(&index) {
             bytes.extend_from_slice(&objects.index(stored, bytes.len() as u64, None).await?);
-            let Some(whole) = Index::parse(bytes, stored.bytes) else { return Ok(None) };
+            let Some(whole) = parse(bytes) else { return Ok(None) };
             index = whole;
         }
         let index = Arc::new(index);
