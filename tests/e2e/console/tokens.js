@@ -155,6 +155,19 @@ play(async (browser) => {
     await page.getByText('No entry matches').waitFor();
     await page.getByRole('button', { name: 'Clear' }).click();
     await page.getByText('session.create').first().waitFor();
+    // Since when, in the address as the API takes it; what is no time is said.
+    for (const since of ['now-7d', 'now-1h', '2026-01-31', '2026-01-31T12:00:00Z']) {
+        await page.goto(`/#/operations/audit?what=session.create&since=${since}`);
+        await page.locator('.bone').first().waitFor({ state: 'detached' });
+        assert.equal(await page.getByLabel('Since').inputValue(), since);
+        await page.getByText('session.create').first().waitFor();
+    }
+    for (const since of ['rubbish', '2026-02-31']) {
+        await page.goto(`/#/operations/audit?since=${since}`);
+        await page.getByRole('alert').getByText('since is no time').waitFor();
+        await page.goto('/#/operations/audit');
+        await page.getByText('session.create').first().waitFor();
+    }
 
     // API tokens: shown once.
     await page.getByRole('link', { name: 'Manage tokens' }).click();

@@ -14,10 +14,10 @@ export function loading(lines = 4) {
 }
 
 // An empty place says what would be here, and how to bring it about.
-export function empty({ symbol, title, text, action }) {
+export function empty({ symbol, title, text, action, role }) {
   return h(
     "div",
-    { class: "empty" },
+    { class: "empty", role },
     symbol && h("span", { class: "empty-symbol" }, icon(symbol)),
     h("h3", {}, title),
     h("p", {}, text),

@@ -16,7 +16,7 @@ const VALUE_MAX = 200;
 
 export function page({ path, signal, onMove }) {
   const input = (label, name, placeholder) => field(label, { type: "search", placeholder, name, maxlength: 256 });
-  const fields = [input("Who", "who", "ada@example.com"), input("What", "what", "token.delete, user:1"), input("Token", "token", "number or name"), field("Since", { type: "date", name: "since" })];
+  const fields = [input("Who", "who", "ada@example.com"), input("What", "what", "token.delete, user:1"), input("Token", "token", "number or name"), input("Since", "since", "2026-01-31, now-7d")];
   const place = h("div", {});
   const trail = { signal, place, entries: [], cursor: null, asked: {} };
   const clear = h("button", { class: "button", type: "button", onclick: () => ask({}) }, "Clear");
@@ -37,21 +37,29 @@ export function page({ path, signal, onMove }) {
   return h("div", { class: "page" }, pageHead("Operations", "Who changed what, newest first."), tabs("Operations", path, OPERATIONS_TABS), h("div", { class: "stack" }, form, place));
 }
 
-// From the beginning of that day, here.
-const sinceDay = (day) => day && new Date(`${day}T00:00:00`).toISOString();
+// As the API takes it: a day begins when it begins here. Whatever else there is, the API knows, or says that it is no time.
+function instantOf(since) {
+  const [, year, month, day] = /^(\d{4})-(\d\d)-(\d\d)$/.exec(since) ?? [];
+  const begin = new Date(year, month - 1, day);
+  const isDay = begin.getMonth() === month - 1 && begin.getDate() === Number(day);
+  return isDay ? begin.toISOString() : since;
+}
 
 async function more(trail) {
   const { asked, cursor, signal } = trail;
   try {
-    const { entries, nextCursor } = await api.get("/v1/audit-trail", { ...asked, since: sinceDay(asked.since), limit: PAGE, cursor }, signal);
+    const { entries, nextCursor } = await api.get("/v1/audit-trail", { ...asked, since: instantOf(asked.since), limit: PAGE, cursor }, signal);
     if (trail.asked !== asked) return;
     trail.entries.push(...entries);
     trail.cursor = nextCursor;
     fill(trail.place, content(trail));
   } catch (error) {
-    if (!api.isAbort(error) && trail.asked === asked) fill(trail.place, failed(error, () => more(trail)));
+    if (!api.isAbort(error) && trail.asked === asked) fill(trail.place, error.status === 400 ? refused(error) : failed(error, () => more(trail)));
   }
 }
+
+// What was asked for cannot be; the same again would not help.
+const refused = (error) => empty({ role: "alert", symbol: "search", title: "This cannot be asked for", text: `${error.message}.` });
 
 function content(trail) {
   if (trail.entries.length === 0) {
