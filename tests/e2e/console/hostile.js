@@ -110,6 +110,23 @@ play(async (browser) => {
     const read = await page.evaluate(() => [document.body, ...document.querySelectorAll('[title], [aria-label], [data-column]')].map((element) => [element.innerText, element.title, element.ariaLabel, element.dataset.column].join()).join());
     assert.ok(!read.includes(OVERRIDE), 'it is obeyed somewhere');
 
+    // In columns a number stays in one piece, and of a long text there are two lines.
+    await ship(token, [{ message: `columns ${'long text '.repeat(40)}`, took: 342.6820554551733, host: 'h', path: '/a/b' }]);
+    await page.goto('/#/explore?from=now-1h&query=message:columns&columns=took,host,path,message');
+    await eventually('it is shown in columns', async () => {
+        if ((await shown(page)).length === 1) return true;
+        await page.getByLabel('Search logs').press('Enter');
+        return new Promise((resolve) => setTimeout(resolve, 200, false));
+    });
+    const { height } = await page.locator('tr.log').boundingBox();
+    assert.ok(height < 55, `a row is ${height} high`);
+    const lines = await page.locator('td[data-column="took"]').evaluate((cell) => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return range.getClientRects().length;
+    });
+    assert.equal(lines, 1, 'the number is broken');
+
     // Of a long value the page holds what it shows.
     await page.goto('/#/explore?from=now-1h&query=message:long');
     await eventually('the long one is shown', async () => (await shown(page)).length === 1);

@@ -13,6 +13,8 @@ const SUMMARY_FIELDS = 12;
 // How much of a value stands in a row, and in the details before one asks for all of it.
 const ROW_CHARS_MAX = 500;
 const VALUE_CHARS_MAX = 2000;
+// Longest value without spaces that is not broken in a column.
+const PIECE_CHARS_MAX = 40;
 // Not repeated in a row's summary.
 const OBVIOUS = new Set(["@timestamp", "type"]);
 
@@ -68,7 +70,7 @@ function row(rows, log, extra = "") {
     { class: `log ${log.kind ?? "plain"} ${extra}` },
     h("td", { class: "time-column" }, opener),
     columns.length > 0
-      ? columns.map((name) => h("td", { "data-column": name }, marked(cut(textOf(log.fields.get(name))), rows.marked)))
+      ? columns.map((name) => cell(name, textOf(log.fields.get(name)), rows.marked))
       : h("td", { class: "summary" }, summary(log, rows.marked)),
   );
   log.row = element;
@@ -77,6 +79,12 @@ function row(rows, log, extra = "") {
     flip(rows, element, opener, log);
   });
   return element;
+}
+
+// Of a column: what is short, such as a number, stays in one piece; of a text there are two lines.
+function cell(name, text, wanted) {
+  const isShort = text.length <= PIECE_CHARS_MAX && !/\s/.test(text);
+  return h("td", { "data-column": name, class: isShort ? "piece" : null }, isShort ? marked(text, wanted) : h("div", { class: "column-text" }, marked(cut(text), wanted)));
 }
 
 function summary(log, wanted) {
