@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { fill, h } from "./dom.js";
 import { failed, loading, nothingHere } from "./components/states.js";
+import { dismiss } from "./components/toast.js";
 import { keepShortcuts } from "./shortcuts.js";
 import { applyTheme } from "./theme.js";
 import { go, here, href } from "./router.js";
@@ -133,6 +134,7 @@ async function signOut() {
 function leave() {
   shown?.controller.abort();
   shown = null;
+  dismiss();
 }
 
 async function showPage(path, page) {

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { fill, h, shown } from "./dom.js";
 import { failed, loading } from "./components/states.js";
 import { dropdown } from "./components/menu.js";
+import { dismiss } from "./components/toast.js";
 import { date } from "./format.js";
 import { icon, logo } from "./icons.js";
 import { go, here } from "./router.js";
@@ -21,6 +22,7 @@ export async function startRecipient(root, token) {
     if (controller.signal.aborted) return;
     controller.abort();
     view?.abort();
+    dismiss();
     document.title = "Link no longer valid · Shipgate";
     fill(root, bare(invalid()));
   };

@@ -3,6 +3,7 @@
 import { fill, h } from "../dom.js";
 import { icon } from "../icons.js";
 import { href } from "../router.js";
+import { dismiss } from "./toast.js";
 
 export function loading(lines = 4) {
   return h(
@@ -27,6 +28,7 @@ export function empty({ symbol, title, text, action, role }) {
 
 // A failure says what happened, and offers to try again.
 export function failed(error, again) {
+  dismiss(error.message);
   return h(
     "div",
     { class: "empty failed", role: "alert" },

@@ -208,10 +208,15 @@ class Explore {
       this.rows.append(found.logs);
       this.showMore();
     } catch (error) {
-      if (!api.isAbort(error)) toast(error.message, "failed");
+      if (!api.isAbort(error)) this.say(error.message);
     } finally {
       this.loadingMore = false;
     }
+  }
+
+  // Says what failed, unless the page has gone: another one says why.
+  say(failure) {
+    if (!this.signal.aborted) toast(failure, "failed");
   }
 
   // The logs from before the tail; what came since the last search is among them.
@@ -224,7 +229,7 @@ class Explore {
       }
       return logs;
     } catch (error) {
-      if (!api.isAbort(error)) toast(error.message, "failed");
+      if (!api.isAbort(error)) this.say(error.message);
       return [];
     }
   }
@@ -285,9 +290,8 @@ class Explore {
       },
       ended: (why) => {
         this.goLive(false);
-        toast(why, "failed");
-        // If it was refused because access is over, the answer to this says so.
-        api.get("/v1/logs", { limit: 1, from: "now-1s" }, this.signal).catch(() => {});
+        // If it was refused because access is over, the answer to this says so, and then the page does.
+        api.get("/v1/logs", { limit: 1, from: "now-1s" }, this.signal).catch(() => {}).then(() => this.say(why));
       },
     });
     this.liveTimer = setInterval(() => document.hidden || this.drawChart(this.signal), LIVE_REFRESH_MS);
