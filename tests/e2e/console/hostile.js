@@ -153,6 +153,12 @@ play(async (browser) => {
         await staysInItsWidth(page);
     }
 
+    // Of a time that is none the query is not to blame.
+    await page.goto('/#/explore?query=fine&from=rubbish');
+    await page.getByRole('alert').getByText('from is no time').waitFor();
+    assert.equal(await page.locator('.query-problem').innerText(), '');
+    assert.equal(await page.getByLabel('Search logs').getAttribute('aria-invalid'), 'false');
+
     // A recipient who cannot search is told what is shown.
     const share = await call('POST', '/v1/shared-tokens', { tokenName: 'look only', filters: [], queryBar: false });
     const recipient = await Person.arrive(browser, PHONE);

@@ -155,8 +155,11 @@ class Explore {
     this.setLive(false);
     this.tools.counted(null);
     if (error.status === 400 && this.bar) {
-      this.bar.problem(error);
-      fill(this.results, empty({ symbol: "search", title: "This cannot be searched for", text: "See below the search box where it goes wrong." }));
+      // Without a column the query is not what is wrong: a time is, most likely.
+      const isOfQuery = error.parameters.column > 0;
+      this.bar.problem(isOfQuery ? error : null);
+      const text = isOfQuery ? "See below the search box where it goes wrong." : `${error.message}.`;
+      fill(this.results, empty({ role: isOfQuery ? null : "alert", symbol: "search", title: "This cannot be searched for", text }));
     } else {
       fill(this.results, failed(error, () => this.run()));
     }
