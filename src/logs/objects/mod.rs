@@ -20,7 +20,7 @@ pub mod upload;
 pub use config::{Config, Credentials, Location, LocationError};
 
 use super::names;
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::domain::account::AccountId;
 use crate::metrics::Metrics;
 use crate::telemetry::chain;
@@ -44,6 +44,8 @@ use tokio::runtime::Handle;
 /// A request that fails is sent again so often, within this time.
 const RETRIES_MAX: usize = 2;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+/// An index is put before its file: one that has stood alone for longer than this has lost it.
+const LOST_AFTER_MS: u64 = 10 * 60 * 1000;
 /// Ranges with no more than this between them are read at once.
 const GAP_BYTES_MAX: u64 = if cfg!(test) { 16 } else { 64 << 10 };
 
@@ -95,6 +97,7 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::logs) struct Stored {
     key: Key,
+    /// 0: it is lost, and its index tells of what.
     pub bytes: u64,
     /// Length of its index; 0: it is not known to have one.
     pub index_bytes: u64,
@@ -233,7 +236,7 @@ impl Objects {
         self.counted("list", of, listed.map(|listed| listed.common_prefixes))
     }
 
-    /// What is in an account's folder below a gateway's: sealed files, oldest first, and indexes without one.
+    /// What is in an account's folder below a gateway's: sealed files, oldest first, with those that are lost.
     async fn list(&self, gateway: &Key, account: AccountId) -> Result<Listed, ObjectError> {
         let folder = account_folder(gateway, account);
         let listed = self.0.store.list(Some(&folder)).map_ok(|object| object).try_collect::<Vec<_>>().await;
@@ -241,19 +244,28 @@ impl Objects {
         let mut files = Vec::new();
         for object in self.counted("list", &folder, listed)? {
             let Some(name) = object.location.filename() else { continue };
+            let stored_ms = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0);
             if let Some((first_seq, first_received_ms)) = names::parse_sealed(name) {
-                let stored_ms = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0);
                 let (key, bytes) = (object.location, object.size);
                 files.push(Stored { key, bytes, index_bytes: 0, first_seq, first_received_ms, stored_ms });
-            } else if names::parse_index(name).is_some() {
-                indexes.insert(name.to_owned(), (object.size, object.location));
+            } else if let Some(sealed) = names::parse_index(name) {
+                indexes.insert(sealed.to_owned(), (object.size, stored_ms));
             }
         }
         for file in &mut files {
-            file.index_bytes = indexes.remove(&names::index(file.name())).map_or(0, |(bytes, _)| bytes);
+            file.index_bytes = indexes.remove(file.name()).map_or(0, |(bytes, _)| bytes);
+        }
+        let now_ms = Clock::system().unix_ms();
+        for (name, (index_bytes, stored_ms)) in indexes {
+            if let Some((first_seq, first_received_ms)) = names::parse_sealed(&name)
+                && stored_ms.saturating_add(LOST_AFTER_MS) < now_ms
+            {
+                let key = folder.clone().join(name);
+                files.push(Stored { key, bytes: 0, index_bytes, first_seq, first_received_ms, stored_ms });
+            }
         }
         files.sort_by_key(|file| (file.first_seq, file.first_received_ms));
-        Ok(Listed { files, widows: indexes.into_values().map(|(_, key)| key).collect() })
+        Ok(Listed { files })
     }
 
     async fn delete(&self, key: &Key) -> Result<(), ObjectError> {
@@ -297,8 +309,6 @@ impl Objects {
 /// A listing of an account's folder.
 struct Listed {
     files: Vec<Stored>,
-    /// Indexes of files that are not there.
-    widows: Vec<Key>,
 }
 
 fn account_folder(gateway: &Key, account: AccountId) -> Key {

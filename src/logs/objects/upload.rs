@@ -274,11 +274,6 @@ impl Work {
                 return Err(ObjectError::Missing { key: key.to_string() });
             }
         }
-        for widow in std::mem::take(&mut listed.widows) {
-            if !local.sealed.iter().any(|file| widow.filename() == Some(&names::index(&file.name))) {
-                self.objects.delete(&widow).await?;
-            }
-        }
         let expired = self.expire(account, &local, &mut listed).await;
         // Before anything is let go: whoever reads looks here for what is not on the disk.
         let files: Arc<[Stored]> = std::mem::take(&mut listed.files).into();
@@ -389,8 +384,9 @@ impl Work {
                 continue;
             }
             tracing::info!(account = account.0, object = %file, bytes = file.bytes, "dropped a stored log file");
-            self.objects.delete(&file.key).await?;
+            // In this order: an index that stands alone tells of a file that is lost.
             self.objects.delete(&file.index()).await?;
+            self.objects.delete(&file.key).await?;
             self.objects.0.metrics.objects.expired_files.inc();
         }
         Ok(())

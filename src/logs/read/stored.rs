@@ -177,7 +177,8 @@ impl Indexes {
                 parts.iter_mut().for_each(|part| part.to = part.to.min(stored.bytes));
                 Contents { damaged, ..Contents::indexed(file, parts) }
             }
-            Ok(None) => Contents::all(file),
+            // No sealed file is empty.
+            Ok(None) => Contents { damaged: stored.bytes == 0, ..Contents::all(file) },
             // Gone with its file; if it is not, nobody is told that there is none.
             Err(error) if is_missing(&error) => Contents::all(file),
             Err(_) => Contents { damaged: true, ..Contents::default() },
