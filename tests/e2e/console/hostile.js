@@ -80,7 +80,7 @@ async function readsJson(page) {
 play(async (browser) => {
     const { admin, page } = await setUp(browser);
     const call = (method, path, body) => page.evaluate(
-        ([method, path, body]) => fetch(path, { method, headers: { 'X-Requested-With': 'shipgate' }, body: JSON.stringify(body) }).then((answer) => answer.json()),
+        ([method, path, body]) => fetch(path, { method, headers: { 'X-Requested-With': 'shipgate', 'Content-Type': 'application/json' }, body: JSON.stringify(body) }).then((answer) => answer.json()),
         [method, path, body],
     );
     await readsJson(page);
@@ -111,7 +111,7 @@ play(async (browser) => {
     assert.ok(!read.includes(OVERRIDE), 'it is obeyed somewhere');
 
     // In columns a number stays in one piece, and of a long text there are two lines.
-    await ship(token, [{ message: `columns ${'long text '.repeat(40)}`, took: 342.6820554551733, host: 'h', path: '/a/b' }]);
+    await ship(token, [{ message: `columns ${'many words '.repeat(40)}`, took: 342.6820554551733, host: 'h', path: '/a/b' }]);
     await page.goto('/#/explore?from=now-1h&query=message:columns&columns=took,host,path,message');
     await eventually('it is shown in columns', async () => {
         if ((await shown(page)).length === 1) return true;
