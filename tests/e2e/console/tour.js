@@ -109,7 +109,7 @@ async function visit(page, name, look, [address, ready, first]) {
     await page.goto('about:blank');
     await page.goto(address);
     await page.locator(ready).first().waitFor();
-    await page.locator('.searching, .bone').first().waitFor({ state: 'detached' });
+    await page.locator('.stale, .bone').first().waitFor({ state: 'detached' });
     if (first) await first(page);
     // Whatever moves in has arrived.
     await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((each) => each.effect.getTiming().iterations === 1).map((each) => each.finished)));

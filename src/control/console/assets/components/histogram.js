@@ -21,6 +21,7 @@ export function histogram(zoom) {
     chart.data = data && { ...data, buckets: withoutGaps(data) };
     chart.at = null;
     tip.hidden = true;
+    whole.classList.remove("stale");
     draw(chart);
   };
   return whole;

@@ -115,7 +115,8 @@ class Explore {
     this.bar?.show?.(this.state.query);
     if (this.bar) this.range.show();
     else this.said();
-    this.element.classList.add("searching");
+    // Until there is another, the answer to the question before is dimmed.
+    for (const answer of [this.results, this.chart]) answer.classList.add("stale");
     this.fields.loading();
     if (!this.results.childElementCount || this.results.querySelector(".empty")) fill(this.results, loading(10));
     const statistics = [this.drawChart(running.signal), this.drawFields(running.signal)];
@@ -128,7 +129,6 @@ class Explore {
       this.showFailure(error);
     }
     await Promise.all(statistics);
-    if (this.running === running) this.element.classList.remove("searching");
   }
 
   async page(more, signal) {
@@ -136,6 +136,7 @@ class Explore {
   }
 
   showFound({ logs, cursor, partial, tookMs }) {
+    this.results.classList.remove("stale");
     this.cursor = cursor;
     this.tools.took(tookMs, partial);
     if (logs.length === 0) {
@@ -152,6 +153,7 @@ class Explore {
   showFailure(error) {
     if (api.isAbort(error)) return;
     if (error.status === undefined) throw error;
+    this.results.classList.remove("stale");
     this.setLive(false);
     this.tools.counted(null);
     if (error.status === 400 && this.bar) {
