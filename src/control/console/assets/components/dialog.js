@@ -42,13 +42,15 @@ export function openDialog({ title, body, foot, wide, label, once }) {
     event.preventDefault();
     leave();
   });
-  // A browser lets Esc be held up once; the key itself always can be.
-  dialog.addEventListener("keydown", (event) => {
+  // A browser lets Esc be held up once; the key itself always can be, wherever the focus is after the way back.
+  const onEscape = (event) => {
     if (!once || event.key !== "Escape") return;
     event.preventDefault();
     leave();
-  });
+  };
+  document.addEventListener("keydown", onEscape, true);
   dialog.addEventListener("close", () => {
+    document.removeEventListener("keydown", onEscape, true);
     dialog.remove();
     resolve(answer);
   });
@@ -67,16 +69,20 @@ function resolvers() {
 // Asks before something that cannot be taken back. `content` says what it leads to; `act` does it, and the dialog stays
 // with the reason if it fails. True once it is done.
 export async function confirm({ title, content, action, act, danger = true }) {
-  const done = await openDialog({
-    title,
-    body: (close) => actingForm({ content, action, danger, close, act: async () => (await act(), true) }),
-  });
+  const done = await openActing({ title, content, action, danger, act: async () => (await act(), true) });
   return done === true;
 }
 
 // A form in a dialog: `fields` are nodes, `submit()` does the work and gives the answer.
 export function formDialog({ title, fields, action, submit, wide }) {
-  return openDialog({ title, wide, body: (close) => actingForm({ content: fields, action, close, act: submit }) });
+  return openActing({ title, wide, content: fields, action, act: submit });
+}
+
+// Whoever closes the dialog, or goes back, while the work is under way still gets its answer: it may be shown this once.
+async function openActing({ title, wide, content, action, danger, act }) {
+  let underWay;
+  const answer = await openDialog({ title, wide, body: (close) => actingForm({ content, action, danger, close, act: () => (underWay = act()) }) });
+  return answer ?? underWay?.catch(() => undefined);
 }
 
 function actingForm({ content, action, danger, close, act }) {
