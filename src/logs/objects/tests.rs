@@ -14,6 +14,10 @@ use crate::logs::{self, Logs, Outlets, RetentionOf};
 use crate::shutdown::Shutdown;
 use std::path::{Path, PathBuf};
 
+mod moving;
+
+use moving::is_gapless;
+
 const START_MS: u64 = 1_700_000_000_000;
 const ACCOUNT: AccountId = AccountId(7);
 
@@ -293,117 +297,6 @@ async fn an_object_that_was_deleted_by_hand_is_missed() {
     node.close().await;
     std::fs::write(&object, bytes).unwrap();
     assert!(numbers(&apart(dir.path()), &all()).await.1);
-}
-
-/// Every answer holds all numbers up to some, each once: none of it is lost or doubled on its way.
-async fn is_gapless(reader: &Reader) -> u64 {
-    let found = reader.search(all(), 100_000, None).await.unwrap();
-    assert!(!found.partial);
-    let number =
-        |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).unwrap()["n"].as_u64().unwrap();
-    let mut numbers: Vec<_> = found.logs.iter().map(|log| number(&log.line)).collect();
-    numbers.sort_unstable();
-    assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>());
-    let (exported, whole) = export(reader, all()).await;
-    let exported: Vec<_> =
-        exported.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(number).collect();
-    assert!(whole);
-    assert_eq!(exported, (0..exported.len() as u64).collect::<Vec<_>>());
-    assert!(exported.len() >= numbers.len(), "it was asked later");
-    exported.len() as u64
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_moves_while_it_is_searched_is_found_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(dir.path(), "one", 0);
-    let asking = async {
-        let mut seen = 0;
-        while node.metrics.objects.let_go_files.get() < 12 {
-            let sees = is_gapless(&node.reader).await;
-            assert!(sees >= seen);
-            seen = sees;
-        }
-    };
-    let shipping = async {
-        let mut shipped = 0;
-        loop {
-            node.ship(shipped, 5).await;
-            shipped += 5;
-            tokio::task::yield_now().await;
-        }
-    };
-    let shipped: std::convert::Infallible = tokio::select! {
-        () = asking => { node.close().await; return }
-        never = shipping => never,
-    };
-    match shipped {}
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_went_after_it_was_listed_is_read_from_the_store() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(dir.path(), "one", u64::MAX);
-    node.ship_files(4).await;
-    let (folder, sources) = (node.dir.join("logs"), node.objects.clone());
-    node.close().await;
-    let sources = Sources { dir: Some(folder.clone()), objects: Some(sources) };
-    let reader = Reader::open(sources, reading(), Arc::new(OsDisk), None, Arc::new(Metrics::new())).unwrap();
-    let (expected, _) = export(&reader, all()).await;
-    let stored = dir.path().join("objects/one").join(ACCOUNT.to_string());
-    let export = reader.export(all()).await.unwrap();
-    for entry in std::fs::read_dir(folder.join(ACCOUNT.to_string())).unwrap() {
-        let entry = entry.unwrap();
-        if stored.join(entry.file_name()).exists() {
-            std::fs::remove_file(entry.path()).unwrap();
-        }
-    }
-    let (bytes, whole) = rest(export).await;
-    assert!(whole);
-    assert!(bytes == expected);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_between_upload_and_removal_costs_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(dir.path(), "one", u64::MAX);
-    node.ship_files(4).await;
-    let (own, local) = (dir.path().join("objects/one").join(ACCOUNT.to_string()), node.dir.clone());
-    node.close().await;
-    let files = |folder: &Path| {
-        let mut files: Vec<_> =
-            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        files
-    };
-    // As if it had been killed behind an index, in the midst of a deletion, and with half of a file let go.
-    let stored = files(&own);
-    std::fs::remove_file(&stored[0]).unwrap();
-    std::fs::remove_file(&stored[3]).unwrap();
-    let folder = local.join("logs").join(ACCOUNT.to_string());
-    let name = stored[4].file_name().unwrap().to_str().unwrap();
-    std::fs::rename(folder.join(name), folder.join(format!("{name}.tmp"))).unwrap();
-
-    let node = Node::start(dir.path(), "one", 0);
-    eventually(|| node.local() == 0).await;
-    is_gapless(&node.reader).await;
-    let names = files(&own);
-    assert!(stored.iter().all(|path| names.contains(path)));
-    node.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_log_whose_checkpoint_is_lost_gets_nothing_twice() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(dir.path(), "one", 0);
-    node.ship_files(3).await;
-    let node_dir = node.dir.clone();
-    eventually(|| node.metrics.objects.let_go_files.get() >= 3).await;
-    node.close().await;
-    std::fs::remove_file(node_dir.join("logs/checkpoint")).unwrap();
-    let node = Node::start(dir.path(), "one", 0);
-    is_gapless(&node.reader).await;
-    node.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

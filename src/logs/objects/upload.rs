@@ -316,6 +316,10 @@ impl Work {
     }
 
     async fn put_one(&self, path: &Path, key: &Key) -> Result<(), ObjectError> {
+        // It would be made anew, where nobody sees it once the right one is there again.
+        if let Some(folder) = self.objects.away() {
+            return Err(ObjectError::Away { folder });
+        }
         let store = &self.objects.0.store;
         let (piece, more) = self.read(path, 0).await?;
         if !more {

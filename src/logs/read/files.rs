@@ -2,7 +2,8 @@
 //!
 //! Meanwhile the growing file grows, is sealed under another name, or is cut back by a failed sync; sealed ones are dropped. So the growing
 //! file is opened before the others are listed, stays open, and is read up to the length it had; sealed ones do not change and are opened
-//! by name when their turn comes: one that is gone then was dropped, or is in the object store.
+//! by name when their turn comes: one that is gone then was dropped, or is in the object store. A file that goes loses its name first and
+//! then its end, piece by piece, also for those who have it open: where one is shorter than it was, it is looked whether it has gone.
 //!
 //! An account's files are those on the disk and those in the object store. One that is both is read from the disk. The disk is listed before
 //! the store, and what goes from the disk is shown in the store before: none is missed on its way.
@@ -20,7 +21,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How many compressed bytes are looked through at once, if blocks are smaller.
@@ -38,14 +39,15 @@ pub(super) struct LogFile {
     pub origin: u32,
 }
 
-/// Where a file is.
+/// Where a file is. `moved`: where it will be if it goes from the disk.
 enum Lies {
-    /// The growing file's handle, as several workers use it.
+    /// The growing file's handle, as several workers use it, and what the file begins with.
     Growing {
         path: PathBuf,
         held: Mutex<Box<dyn DiskFile>>,
+        first: Header,
+        moved: Option<(Objects, Stored)>,
     },
-    /// `moved`: where it will be if it goes from the disk.
     OnDisk {
         path: PathBuf,
         moved: Option<(Objects, Stored)>,
@@ -77,16 +79,46 @@ impl LogFile {
         let mut bytes = vec![0; usize::try_from(part.to - part.from).unwrap_or_default()];
         let len = match &self.place {
             Lies::InStore(..) => return Ok(part.fetched.clone()),
-            Lies::Growing { held, .. } => {
-                read_at(&**held.lock().unwrap_or_else(PoisonError::into_inner), part.from, &mut bytes)?
-            }
-            Lies::OnDisk { path, moved } => match disk.open(path, Mode::Read) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(read_moved(moved, part)),
-                opened => read_at(&*opened?, part.from, &mut bytes)?,
+            Lies::Growing { held, .. } => read_at(&**locked(held), part.from, &mut bytes)?,
+            Lies::OnDisk { path, .. } => match none_if_gone(disk.open(path, Mode::Read))? {
+                Some(file) => read_at(&*file, part.from, &mut bytes)?,
+                None => 0,
             },
         };
+        if len < bytes.len() && self.has_gone(disk)? {
+            return Ok(self.read_moved(part));
+        }
         bytes.truncate(len);
         Ok(Some(bytes.into()))
+    }
+
+    /// A part of what went from the disk after it was listed there.
+    fn read_moved(&self, part: &Part) -> Option<Bytes> {
+        let Some((objects, stored)) = self.moves_to() else { return Some(Bytes::new()) };
+        match objects.range_now(stored, part.from..part.to, MOVED_TIMEOUT) {
+            Err(error) if is_missing(&error) => Some(Bytes::new()),
+            read => read.ok(),
+        }
+    }
+
+    /// Whether the name is not its own any more under which it was listed.
+    fn has_gone(&self, disk: &dyn Disk) -> io::Result<bool> {
+        match &self.place {
+            Lies::Growing { path, first, .. } => {
+                let current = none_if_gone(disk.open(path, Mode::Read))?;
+                Ok(current.as_deref().map(first_header).transpose()?.flatten() != Some(*first))
+            }
+            Lies::OnDisk { path, .. } => Ok(!disk.exists(path)?),
+            Lies::InStore(..) => Ok(false),
+        }
+    }
+
+    /// Whether it is known to be shorter than it was when it was listed.
+    fn has_shrunk(&self) -> io::Result<bool> {
+        match &self.place {
+            Lies::Growing { held, .. } => Ok(locked(held).bytes()? < self.bytes),
+            _ => Ok(false),
+        }
     }
 
     pub(super) fn is_growing(&self) -> bool {
@@ -101,13 +133,10 @@ impl LogFile {
         }
     }
 
-    /// It is gone from the disk: where it has gone, if there is an object store.
-    fn moved(&self) -> Option<Arc<Self>> {
+    fn moves_to(&self) -> Option<&(Objects, Stored)> {
         match &self.place {
-            Lies::OnDisk { moved: Some((objects, stored)), .. } => {
-                Some(Self::in_store(objects, stored.clone()))
-            }
-            _ => None,
+            Lies::Growing { moved, .. } | Lies::OnDisk { moved, .. } => moved.as_ref(),
+            Lies::InStore(..) => None,
         }
     }
 }
@@ -118,15 +147,6 @@ impl fmt::Display for LogFile {
             Lies::Growing { path, .. } | Lies::OnDisk { path, .. } => path.display().fmt(f),
             Lies::InStore(_, stored) => stored.fmt(f),
         }
-    }
-}
-
-/// A part of a file that went from the disk after it was listed there.
-fn read_moved(moved: &Option<(Objects, Stored)>, part: &Part) -> Option<Bytes> {
-    let Some((objects, stored)) = moved else { return Some(Bytes::new()) };
-    match objects.range_now(stored, part.from..part.to, MOVED_TIMEOUT) {
-        Err(error) if is_missing(&error) => Some(Bytes::new()),
-        read => read.ok(),
     }
 }
 
@@ -141,27 +161,35 @@ fn read_at(file: &dyn DiskFile, from: u64, into: &mut [u8]) -> io::Result<usize>
     Ok(len)
 }
 
-/// What of an account is on the disk, oldest first.
+/// What of an account is on the disk, oldest first, with what it is called; the growing file, with what it will be called.
 #[derive(Default)]
 pub(super) struct OnDisk {
-    files: Vec<Arc<LogFile>>,
-    /// What they are called, or will be.
-    names: HashSet<String>,
+    sealed: Vec<(String, Arc<LogFile>)>,
+    growing: Option<(String, Arc<LogFile>)>,
 }
 
 impl OnDisk {
     /// These and what is in the object store, oldest first.
     pub(super) fn and_stored(mut self, objects: &Objects, stored: Vec<Stored>) -> Vec<Arc<LogFile>> {
-        let own = objects.own_origin();
-        let elsewhere =
-            stored.into_iter().filter(|file| file.origin() != own || !self.names.contains(file.name()));
-        let mut files: Vec<_> = elsewhere.map(|file| LogFile::in_store(objects, file)).collect();
-        files.append(&mut self.files);
-        files
+        let here: HashSet<_> = self.sealed.iter().map(|(name, _)| name.clone()).collect();
+        for file in stored {
+            let (name, is_own) = (file.name().to_owned(), file.origin() == objects.own_origin());
+            if is_own && here.contains(&name) {
+                continue;
+            }
+            if is_own && self.growing.as_ref().is_some_and(|(growing, _)| *growing == name) {
+                // It was sealed since it was listed, and may have gone: what is in the store is whole.
+                self.growing = None;
+            }
+            self.sealed.push((name, LogFile::in_store(objects, file)));
+        }
+        // Names begin with a time.
+        self.sealed.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.alone()
     }
 
     pub(super) fn alone(self) -> Vec<Arc<LogFile>> {
-        self.files
+        self.sealed.into_iter().chain(self.growing).map(|(_, file)| file).collect()
     }
 }
 
@@ -173,7 +201,8 @@ pub(super) fn list(
     objects: Option<&Objects>,
 ) -> io::Result<OnDisk> {
     let dir = names::account_dir(dir, account);
-    let growing = none_if_gone(disk.open(&dir.join(CURRENT), Mode::Read))?;
+    let path = dir.join(CURRENT);
+    let growing = none_if_gone(disk.open(&path, Mode::Read))?;
     let mut sealed: Vec<_> = none_if_gone(disk.list(&dir))?
         .unwrap_or_default()
         .into_iter()
@@ -181,27 +210,23 @@ pub(super) fn list(
         .collect();
     sealed.sort_by_key(|(order, _)| *order);
     let origin = objects.map_or(0, Objects::own_origin);
+    let moves_to = |name: &str, bytes| {
+        objects.cloned().zip(objects.and_then(|objects| objects.own(account, name, bytes)))
+    };
     let mut listed = OnDisk::default();
-    let first = growing.as_deref().map(first_header).transpose()?.flatten();
-    let mut was_sealed = false;
-    for ((first_seq, _), entry) in sealed {
-        let path = dir.join(&entry.name);
-        if first.is_some_and(|first| first.seq == first_seq) {
-            // Sealed between the two looks, unless a number was given out twice.
-            let same = none_if_gone(disk.open(&path, Mode::Read))?;
-            was_sealed |= same.as_deref().map(first_header).transpose()?.flatten() == first;
-        }
-        let stored = objects.and_then(|objects| objects.own(account, &entry.name, entry.bytes));
-        let place = Lies::OnDisk { path, moved: objects.cloned().zip(stored) };
-        listed.files.push(Arc::new(LogFile { place, bytes: entry.bytes, origin }));
-        listed.names.insert(entry.name);
+    for (_, entry) in sealed {
+        let place = Lies::OnDisk { path: dir.join(&entry.name), moved: moves_to(&entry.name, entry.bytes) };
+        listed.sealed.push((entry.name, Arc::new(LogFile { place, bytes: entry.bytes, origin })));
     }
-    if let (Some(file), Some(first), false) = (growing, first, was_sealed) {
-        let (path, bytes) = (dir.join(CURRENT), file.bytes()?);
-        let place = Lies::Growing { path, held: Mutex::new(file) };
-        listed.files.push(Arc::new(LogFile { place, bytes, origin }));
-        // It may be sealed, and in the object store, before anybody has looked there.
-        listed.names.insert(names::sealed_as(first.seq, first.first_received_ms));
+    if let Some(file) = growing
+        && let Some(first) = first_header(&*file)?
+    {
+        let (name, bytes) = (names::sealed_as(first.seq, first.first_received_ms), file.bytes()?);
+        // Otherwise it was sealed between the two looks.
+        if !listed.sealed.iter().any(|(sealed, _)| *sealed == name) {
+            let place = Lies::Growing { path, held: Mutex::new(file), first, moved: moves_to(&name, bytes) };
+            listed.growing = Some((name, Arc::new(LogFile { place, bytes, origin })));
+        }
     }
     Ok(listed)
 }
@@ -210,6 +235,10 @@ fn first_header(file: &(dyn DiskFile + 'static)) -> io::Result<Option<Header>> {
     let mut bytes = [0; HEADER_BYTES];
     let len = read_at(file, 0, &mut bytes)?;
     Ok(Header::parse(&bytes[..len]).ok())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn none_if_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
@@ -229,6 +258,8 @@ pub(super) struct Contents {
     pub skipped_bytes: u64,
     /// It is in the object store: nothing else is known of it here.
     pub moved: Option<Arc<LogFile>>,
+    /// It has been sealed and has gone since it was listed: what is where is to be listed anew.
+    pub outdated: bool,
 }
 
 impl Contents {
@@ -237,6 +268,19 @@ impl Contents {
         let skipped_bytes =
             file.bytes - parts.iter().map(|part| part.to - part.from).sum::<u64>().min(file.bytes);
         Self { parts, skipped_bytes, ..Self::default() }
+    }
+
+    /// Of a file that has gone from the disk: where it went.
+    fn gone(file: &LogFile) -> Self {
+        match &file.place {
+            // How long it has become is not known.
+            Lies::Growing { .. } => Self { outdated: true, ..Self::default() },
+            _ => {
+                let moved =
+                    file.moves_to().map(|(objects, stored)| LogFile::in_store(objects, stored.clone()));
+                Self { moved, ..Self::default() }
+            }
+        }
     }
 
     /// All of a file, at once.
@@ -290,7 +334,7 @@ fn walk(disk: &dyn Disk, file: &Arc<LogFile>) -> io::Result<Contents> {
     let mut reader = match &file.place {
         Lies::OnDisk { path, .. } => match none_if_gone(Reader::open(disk, path, 0, file.bytes))? {
             Some(reader) => reader,
-            None => return Ok(Contents { moved: file.moved(), ..Contents::default() }),
+            None => return Ok(Contents::gone(file)),
         },
         Lies::Growing { .. } => Reader::of(Box::new(Held(file.clone())), 0, file.bytes)?,
         Lies::InStore(..) => return Ok(Contents::all(file)),
@@ -317,6 +361,9 @@ fn walk(disk: &dyn Disk, file: &Arc<LogFile>) -> io::Result<Contents> {
             damaged |= reader.resync()? || !file.is_growing();
         }
     }
+    if (damaged || file.has_shrunk()?) && file.has_gone(disk)? {
+        return Ok(Contents::gone(file));
+    }
     Ok(Contents { parts, damaged, ..Contents::default() })
 }
 
@@ -330,7 +377,7 @@ impl DiskFile for Held {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let Lies::Growing { held, .. } = &self.0.place else { return Err(io::ErrorKind::NotFound.into()) };
-        held.lock().unwrap_or_else(PoisonError::into_inner).read_at(offset, into)
+        locked(held).read_at(offset, into)
     }
 
     fn write(&mut self, _: &[io::IoSlice<'_>]) -> io::Result<usize> {

@@ -307,6 +307,30 @@ impl Reader {
 
     /// The parts of the account's log that may hold what is asked for, oldest first.
     async fn contents(&self, asked: &Asked) -> Result<Contents, ReadError> {
+        let (mut contents, mut whole) = self.walked(asked).await?;
+        if contents.iter().any(|contents| contents.outdated) {
+            (contents, whole) = self.walked(asked).await?;
+        }
+        let mut all = Contents { damaged: !whole, ..Contents::default() };
+        // Half of the time, at most: the rest is for what is there.
+        let deadline = (clock::monotonic() + self.0.config.time_max / 2).into();
+        let contents = stream::iter(contents).map(|contents| async {
+            let stored = self.and_stored(contents, &asked.lookup);
+            let late = |_| Contents { damaged: true, ..Contents::default() };
+            tokio::time::timeout_at(deadline, stored).await.unwrap_or_else(late)
+        });
+        let mut contents = contents.buffered(INDEXES_AT_ONCE);
+        while let Some(mut contents) = contents.next().await {
+            // Twice in a row: the answer says that it is not whole.
+            all.damaged |= contents.damaged || contents.outdated;
+            all.skipped_bytes += contents.skipped_bytes;
+            all.parts.append(&mut contents.parts);
+        }
+        Ok(all)
+    }
+
+    /// What is in an account's files, oldest first, as far as the disk tells; and whether these are all files.
+    async fn walked(&self, asked: &Asked) -> Result<(Vec<Contents>, bool), ReadError> {
         let (files, whole) = self.files(asked.account).await?;
         let (inner, lookup) = (self.0.clone(), asked.lookup.clone());
         let walk = move |walked: &mut Vec<_>, (n, file)| {
@@ -321,25 +345,8 @@ impl Reader {
         let mut walked: Vec<_> =
             self.0.pool.fold(files, Vec::new, walk).await?.into_iter().flatten().collect();
         walked.sort_by_key(|(n, _)| *n);
-        let mut contents = Vec::with_capacity(walked.len());
-        for (_, walked) in walked {
-            contents.push(walked?);
-        }
-        let mut all = Contents { damaged: !whole, ..Contents::default() };
-        // Half of the time, at most: the rest is for what is there.
-        let deadline = (clock::monotonic() + self.0.config.time_max / 2).into();
-        let contents = stream::iter(contents).map(|contents| async {
-            let stored = self.and_stored(contents, &asked.lookup);
-            let late = |_| Contents { damaged: true, ..Contents::default() };
-            tokio::time::timeout_at(deadline, stored).await.unwrap_or_else(late)
-        });
-        let mut contents = contents.buffered(INDEXES_AT_ONCE);
-        while let Some(mut contents) = contents.next().await {
-            all.damaged |= contents.damaged;
-            all.skipped_bytes += contents.skipped_bytes;
-            all.parts.append(&mut contents.parts);
-        }
-        Ok(all)
+        let contents = walked.into_iter().map(|(_, walked)| walked).collect::<io::Result<Vec<_>>>()?;
+        Ok((contents, whole))
     }
 
     /// An account's files, oldest first, and whether these are all: the object store may not answer.
