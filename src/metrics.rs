@@ -3,15 +3,16 @@
 //! Names follow Prometheus: base units, `_total` on counters. Labels are bounded: per-account series stop at
 //! [`ACCOUNTS_MAX`] accounts and then add up under `other`; nothing is ever labelled by a token.
 
+mod accounts;
+mod maker;
+
+pub use accounts::{ACCOUNTS_MAX, AccountCounters};
+
 use crate::domain::account::AccountId;
 use crate::domain::batch::LineFault;
-use dashmap::DashMap;
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-};
-
-/// How many accounts get series of their own.
-pub const ACCOUNTS_MAX: usize = 1_000;
+use accounts::Accounts;
+use maker::{Maker, register};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 const SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -114,15 +115,6 @@ pub struct ControlMetrics {
     pub certificate_expiry_seconds: IntGauge,
 }
 
-/// Counters of one account, held by whoever counts often.
-#[derive(Clone)]
-pub struct AccountCounters {
-    pub received_lines: IntCounter,
-    pub received_bytes: IntCounter,
-    pub accepted_lines: IntCounter,
-    pub accepted_bytes: IntCounter,
-}
-
 impl Metrics {
     #[expect(clippy::new_without_default, reason = "making every series is an act, not a default")]
     pub fn new() -> Self {
@@ -150,7 +142,7 @@ impl Metrics {
 
 impl GatewayMetrics {
     fn new(make: &Maker<'_>) -> Self {
-        let this = Self {
+        Self {
             connections: make.gauge("shipgate_gateway_connections", "Open connections."),
             connections_resting: make.gauge(
                 "shipgate_gateway_connections_resting",
@@ -170,13 +162,19 @@ impl GatewayMetrics {
                 "From the request's head to its answer.",
                 SECONDS,
             ),
-            auth: make.counters("shipgate_gateway_auth_total", "Decisions on shipping tokens.", &["result"]),
+            auth: make.counters_of(
+                "shipgate_gateway_auth_total",
+                "Decisions on shipping tokens.",
+                "result",
+                &["admitted", "missing", "not_valid", "revoked_during_upload", "scope_door", "scope_source"],
+            ),
             in_flight_bytes: make
                 .gauge("shipgate_gateway_in_flight_bytes", "Bytes reserved by requests not answered yet."),
-            discarded_lines: make.counters(
+            discarded_lines: make.counters_of(
                 "shipgate_gateway_discarded_lines_total",
                 "Lines refused, by reason.",
-                &["reason"],
+                "reason",
+                &LineFault::ALL.map(LineFault::code),
             ),
             would_refuse_requests: make.counter(
                 "shipgate_gateway_would_refuse_requests_total",
@@ -197,16 +195,7 @@ impl GatewayMetrics {
                 "Requests that are not in the ledger of token use: too many different tokens came at once, or the control plane did not take it.",
             ),
             accounts: Accounts::new(make),
-        };
-        for result in
-            ["admitted", "missing", "not_valid", "revoked_during_upload", "scope_door", "scope_source"]
-        {
-            this.auth.with_label_values(&[result]);
         }
-        for fault in LineFault::ALL {
-            this.discarded_lines.with_label_values(&[fault.code()]);
-        }
-        this
     }
 
     /// Lines acknowledged so far, of all accounts.
@@ -247,7 +236,7 @@ impl DirectoryMetrics {
 
 impl JournalMetrics {
     fn new(make: &Maker<'_>) -> Self {
-        let this = Self {
+        Self {
             group_batches: make.histogram(
                 "shipgate_journal_group_batches",
                 "Batches made durable together.",
@@ -263,10 +252,11 @@ impl JournalMetrics {
             disk_bytes: make.gauge("shipgate_journal_disk_bytes", "Size of the journal's segments."),
             segments: make.gauge("shipgate_journal_segments", "Segments of the journal."),
             written_bytes: make.counter("shipgate_journal_written_bytes_total", "Bytes made durable."),
-            failures: make.counters(
+            failures: make.counters_of(
                 "shipgate_journal_failures_total",
                 "Groups of batches refused because they could not be made durable.",
-                &["reason"],
+                "reason",
+                &["busy", "full", "io", "journal_full", "sync"],
             ),
             torn_bytes: make.counter(
                 "shipgate_journal_torn_bytes_total",
@@ -276,17 +266,13 @@ impl JournalMetrics {
                 "shipgate_journal_corrupt_entries_total",
                 "Places found damaged in data that had been acknowledged.",
             ),
-        };
-        for reason in ["busy", "full", "io", "journal_full", "sync"] {
-            this.failures.with_label_values(&[reason]);
         }
-        this
     }
 }
 
 impl LogsMetrics {
     fn new(make: &Maker<'_>) -> Self {
-        let this = Self {
+        Self {
             appended_bytes: make
                 .counter("shipgate_logs_appended_bytes_total", "Bytes appended to accounts' logs."),
             sealed_files: make.counter("shipgate_logs_sealed_files_total", "Log files sealed."),
@@ -296,10 +282,11 @@ impl LogsMetrics {
                 "shipgate_logs_damaged_files_total",
                 "Log files found damaged, missing or unusable; what is left is kept aside, all that is readable rescued.",
             ),
-            failures: make.counters(
+            failures: make.counters_of(
                 "shipgate_logs_failures_total",
                 "Operations on accounts' logs that failed and are tried again.",
-                &["operation"],
+                "operation",
+                &["append", "checkpoint", "seal", "retain", "let_go"],
             ),
             open_files: make.gauge("shipgate_logs_open_files", "Growing log files held open."),
             disk_bytes: make.gauge("shipgate_logs_disk_bytes", "Size of all accounts' log files."),
@@ -312,17 +299,13 @@ impl LogsMetrics {
             ),
             backlog_bytes: make
                 .gauge("shipgate_logs_backlog_bytes", "Journalled bytes not yet in an account's log."),
-        };
-        for operation in ["append", "checkpoint", "seal", "retain", "let_go"] {
-            this.failures.with_label_values(&[operation]);
         }
-        this
     }
 }
 
 impl ObjectsMetrics {
     fn new(make: &Maker<'_>) -> Self {
-        let this = Self {
+        Self {
             stored_files: make
                 .counter("shipgate_objects_stored_files_total", "Sealed log files put into the object store."),
             stored_bytes: make.counter(
@@ -343,26 +326,24 @@ impl ObjectsMetrics {
             ),
             read_bytes: make
                 .counter("shipgate_objects_read_bytes_total", "Bytes read from the object store."),
-            failures: make.counters(
+            failures: make.counters_of(
                 "shipgate_objects_failures_total",
                 "Requests that the object store refused or did not answer, and local files that could not be read for it.",
-                &["operation"],
+                "operation",
+                &["put", "list", "read", "delete", "local"],
             ),
-        };
-        for operation in ["put", "list", "read", "delete", "local"] {
-            this.failures.with_label_values(&[operation]);
         }
-        this
     }
 }
 
 impl SearchMetrics {
     fn new(make: &Maker<'_>) -> Self {
-        let this = Self {
-            questions: make.counters(
+        Self {
+            questions: make.counters_of(
                 "shipgate_search_questions_total",
                 "Questions put to accounts' logs: answered in whole, in part because their time was over, failed, or refused because too many were under way.",
-                &["outcome"],
+                "outcome",
+                &["whole", "partial", "failed", "refused"],
             ),
             seconds: make.histogram(
                 "shipgate_search_duration_seconds",
@@ -376,11 +357,7 @@ impl SearchMetrics {
                 "Bytes of log files, compressed, that an index told not to look through.",
             ),
             tails: make.gauge("shipgate_search_tails", "Readers that follow an account's log as it grows."),
-        };
-        for outcome in ["whole", "partial", "failed", "refused"] {
-            this.questions.with_label_values(&[outcome]);
         }
-        this
     }
 }
 
@@ -410,88 +387,6 @@ impl ControlMetrics {
             ),
         }
     }
-}
-
-/// Per-account counters, capped.
-struct Accounts {
-    received_lines: IntCounterVec,
-    received_bytes: IntCounterVec,
-    accepted_lines: IntCounterVec,
-    accepted_bytes: IntCounterVec,
-    known: DashMap<AccountId, AccountCounters>,
-    other: AccountCounters,
-}
-
-impl Accounts {
-    fn new(make: &Maker<'_>) -> Self {
-        let vec = |name, help| make.counters(name, help, &["account"]);
-        let received_lines = vec("shipgate_gateway_received_lines_total", "Lines received, accepted or not.");
-        let received_bytes = vec("shipgate_gateway_received_bytes_total", "Bytes received, inflated.");
-        let accepted_lines = vec("shipgate_gateway_accepted_lines_total", "Lines acknowledged.");
-        let accepted_bytes =
-            vec("shipgate_gateway_accepted_bytes_total", "Bytes of acknowledged lines, as stored.");
-        let other = AccountCounters {
-            received_lines: received_lines.with_label_values(&["other"]),
-            received_bytes: received_bytes.with_label_values(&["other"]),
-            accepted_lines: accepted_lines.with_label_values(&["other"]),
-            accepted_bytes: accepted_bytes.with_label_values(&["other"]),
-        };
-        Self { received_lines, received_bytes, accepted_lines, accepted_bytes, known: DashMap::new(), other }
-    }
-
-    fn get(&self, account: AccountId) -> AccountCounters {
-        if let Some(counters) = self.known.get(&account) {
-            return counters.clone();
-        }
-        if self.known.len() >= ACCOUNTS_MAX {
-            return self.other.clone();
-        }
-        let label = account.to_string();
-        let label = &[label.as_str()];
-        let counters = AccountCounters {
-            received_lines: self.received_lines.with_label_values(label),
-            received_bytes: self.received_bytes.with_label_values(label),
-            accepted_lines: self.accepted_lines.with_label_values(label),
-            accepted_bytes: self.accepted_bytes.with_label_values(label),
-        };
-        self.known.insert(account, counters.clone());
-        counters
-    }
-}
-
-/// Makes and registers series. Names are constants of this file, so a refusal is a mistake every start would show.
-struct Maker<'a>(&'a Registry);
-
-impl Maker<'_> {
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.keep(IntCounter::new(name, help))
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.keep(IntCounterVec::new(Opts::new(name, help), labels))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.keep(IntGauge::new(name, help))
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
-    }
-
-    fn histograms(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> HistogramVec {
-        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
-    }
-
-    fn keep<C: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
-        let collector = made.expect("a series' name and labels are constants and well-formed");
-        register(self.0, collector.clone());
-        collector
-    }
-}
-
-fn register(registry: &Registry, collector: impl prometheus::core::Collector + 'static) {
-    registry.register(Box::new(collector)).expect("every series is made once");
 }
 
 #[cfg(test)]
