@@ -19,8 +19,8 @@ pub struct AuditCommand {
     /// A token of whatever kind, by its number or by a name it had
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
-    /// From when on: RFC 3339, a date, or as now-7d
-    #[arg(long, value_name = "TIME")]
+    /// From when on: RFC 3339, a date, now-7d, or 7d
+    #[arg(long, value_name = "TIME", value_parser = super::logs::time)]
     since: Option<String>,
 }
 

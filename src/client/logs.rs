@@ -9,6 +9,8 @@ mod show;
 
 use super::api::{Api, Credential};
 use super::{ClientError, Connection, Secret};
+use crate::clock::Clock;
+use crate::domain::moment;
 use clap::{Args, Subcommand, ValueEnum};
 use export::ExportCommand;
 use serde_json::value::RawValue;
@@ -114,10 +116,10 @@ struct Which {
     #[command(flatten)]
     query: QueryText,
     /// From when on
-    #[arg(long, visible_alias = "since", value_name = "TIME")]
+    #[arg(long, visible_alias = "since", value_name = "TIME", value_parser = time)]
     from: Option<String>,
     /// Until when, exclusive
-    #[arg(long, visible_alias = "until", value_name = "TIME")]
+    #[arg(long, visible_alias = "until", value_name = "TIME", value_parser = time)]
     to: Option<String>,
 }
 
@@ -125,19 +127,21 @@ impl Which {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let mut parameters = vec![("query", self.query.text())];
         for (name, time) in [("from", &self.from), ("to", &self.to)] {
-            parameters.extend(time.as_deref().map(|time| (name, ago(time))));
+            parameters.extend(time.clone().map(|time| (name, time)));
         }
         parameters
     }
 }
 
-/// `15m` is 15 minutes ago.
-fn ago(time: &str) -> String {
-    let digits = time.find(|c: char| !c.is_ascii_digit()).unwrap_or(time.len());
-    match (digits, &time[digits..]) {
-        (1.., "s" | "m" | "h" | "d" | "w") => format!("now-{time}"),
-        _ => time.to_owned(),
-    }
+/// A time as the API takes it. `15m` is 15 minutes ago.
+pub(super) fn time(text: &str) -> Result<String, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let time = match (digits, &text[digits..]) {
+        (1.., "s" | "m" | "h" | "d" | "w") => format!("now-{text}"),
+        _ => text.to_owned(),
+    };
+    let is_time = moment::instant_ms(&time, Clock::system().unix_ms()).is_some();
+    is_time.then_some(time).ok_or_else(|| format!("it is no time: {}, or 15m for now-15m", moment::WRITTEN))
 }
 
 fn path(route: &str, parameters: &[(&str, String)]) -> String {
@@ -264,7 +268,7 @@ mod tests {
             ("2026-01-31", "2026-01-31"),
             ("15", "15"),
         ] {
-            assert_eq!(ago(time), expect);
+            assert_eq!(super::time(time).as_deref(), Ok(expect));
         }
     }
 

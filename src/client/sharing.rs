@@ -1,7 +1,7 @@
 //! `shipgate shared-token …` and `shipgate filter …`
 
 use super::api::Api;
-use super::tokens::terms::{seconds, yes_or_no};
+use super::tokens::terms::{lifetime, yes_or_no};
 use super::{ClientError, Named, Shown, table};
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -28,7 +28,7 @@ pub enum SharedTokenAction {
         #[arg(long, value_enum, default_value_t = Operator::And)]
         operator: Operator,
         /// In which time it expires, such as 30d; it lasts unless this is said
-        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        #[arg(long, value_name = "TIME", value_parser = lifetime)]
         expires_in: Option<u64>,
         /// Whether who opens its link is given a query bar. It limits nothing: filters do
         #[arg(long, value_name = "yes|no", default_value = "yes", action = ArgAction::Set, value_parser = yes_or_no)]
@@ -63,7 +63,7 @@ pub struct Change {
     #[arg(long, value_enum)]
     operator: Option<Operator>,
     /// In which time from now it expires, such as 30d
-    #[arg(long, value_name = "TIME", value_parser = seconds, conflicts_with = "no_expiry")]
+    #[arg(long, value_name = "TIME", value_parser = lifetime, conflicts_with = "no_expiry")]
     expires_in: Option<u64>,
     /// Let it last
     #[arg(long)]

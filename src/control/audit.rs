@@ -2,9 +2,8 @@
 
 use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
-use super::input::Asked;
+use super::input::{Asked, at_most, instant};
 use super::terms::seconds;
-use crate::domain::moment::Moment;
 use crate::store::audit::{AuditEntry, Wanted};
 use axum::Json;
 use serde::{Deserialize, Serialize};
@@ -56,9 +55,7 @@ impl Stretch {
         }
         let since_ms = match text("since", self.since)? {
             None => 0,
-            Some(since) => Moment::parse(&since, now_ms).map(Moment::first_ms).ok_or_else(|| {
-                ApiError::Malformed("since is no time: use RFC 3339, a date, or as in now-7d".to_owned())
-            })?,
+            Some(since) => instant("since", &since, now_ms)?,
         };
         let (who, what) = (text("who", self.who)?, text("what", self.what)?);
         Ok(Wanted { who, what, token: text("token", self.token)?, since_ms, before: self.cursor })
@@ -130,10 +127,7 @@ impl From<AuditEntry> for Entry {
     )
 )]
 pub(super) async fn trail(admin: Admin, Asked(stretch): Asked<Stretch>) -> Result<Json<Trail>, ApiError> {
-    let limit = stretch.limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(ApiError::Malformed(format!("limit is between 1 and {LIMIT_MAX}")));
-    }
+    let limit = at_most("limit", stretch.limit.unwrap_or(LIMIT_DEFAULT), LIMIT_MAX)?;
     let wanted = stretch.wanted(admin.store.unix_ms())?;
     // One more than asked for tells whether there is another page.
     let found = admin.store.audit_trail(admin.account, &wanted, limit + 1).await;

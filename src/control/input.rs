@@ -4,6 +4,7 @@ use super::access::App;
 use super::error::{ApiError, Area};
 use super::exchange::Arrived;
 use crate::domain::account::{AccountId, TokenId};
+use crate::domain::moment;
 use crate::store::api_tokens::ApiTokenId;
 use crate::store::users::UserId;
 use crate::store::views::ViewId;
@@ -39,6 +40,20 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Body<T> {
             Some(Arrived::Late) | None => Err(ApiError::Late),
         }
     }
+}
+
+/// How many of something are asked for: one at least.
+pub(super) fn at_most(name: &str, asked: u32, max: u32) -> Result<u32, ApiError> {
+    if !(1..=max).contains(&asked) {
+        return Err(ApiError::Malformed(format!("{name} is between 1 and {max}")));
+    }
+    Ok(asked)
+}
+
+/// A time, in milliseconds since the Unix epoch.
+pub(super) fn instant(name: &str, text: &str, now_ms: u64) -> Result<u64, ApiError> {
+    let ms = moment::instant_ms(text, now_ms);
+    ms.ok_or_else(|| ApiError::Malformed(format!("{name} is no time: {}", moment::WRITTEN)))
 }
 
 /// The body as it is.

@@ -3,7 +3,7 @@
 use super::access::Admin;
 use super::error::{ApiError, Area, ErrorBody};
 use super::gateways::{Changed, Wait, Waiting};
-use super::input::{Body, Flag, JsonObject, Others, PathId, flag, nullable};
+use super::input::{Body, Flag, JsonObject, Others, PathId, at_most, flag, nullable};
 use super::terms::{RetirementObject, ScopeObject, expires_ms, seconds, value};
 use crate::domain::terms::Terms;
 use crate::store::tokens::{self, SortField, Token, TokenSearch};
@@ -341,17 +341,12 @@ impl AskedPage {
     fn parse(self) -> Result<Page, ApiError> {
         let known = self.page_number.is_some() || self.page_size.is_some();
         self.others.beside(known, "pageNumber and pageSize")?;
-        let page = Page {
-            page_number: self.page_number.unwrap_or(1),
-            page_size: self.page_size.unwrap_or(PAGE_SIZE_DEFAULT),
-        };
-        if page.page_number < 1 {
+        let page_number = self.page_number.unwrap_or(1);
+        if page_number < 1 {
             return Err(ApiError::Malformed("pageNumber begins at 1".to_owned()));
         }
-        if !(1..=PAGE_SIZE_MAX).contains(&page.page_size) {
-            return Err(ApiError::Malformed(format!("pageSize is between 1 and {PAGE_SIZE_MAX}")));
-        }
-        Ok(page)
+        let page_size = at_most("pageSize", self.page_size.unwrap_or(PAGE_SIZE_DEFAULT), PAGE_SIZE_MAX)?;
+        Ok(Page { page_number, page_size })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::access::{Admin, MainAdmin};
 use super::error::{ApiError, Area, ErrorBody};
-use super::input::{Asked, PathId};
+use super::input::{Asked, PathId, at_most};
 use super::terms::seconds;
 use crate::domain::timestamp::rfc3339_millis;
 use crate::domain::usage::{ClientUse, Sums, WOULD_REFUSE};
@@ -118,11 +118,7 @@ pub(super) struct Most {
 
 impl Most {
     fn limit(&self) -> Result<u32, ApiError> {
-        let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(ApiError::Malformed(format!("limit is between 1 and {LIMIT_MAX}")));
-        }
-        Ok(limit)
+        at_most("limit", self.limit.unwrap_or(LIMIT_DEFAULT), LIMIT_MAX)
     }
 }
 

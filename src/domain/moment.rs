@@ -37,6 +37,15 @@ impl Moment {
     }
 }
 
+/// How a time is written that [`instant_ms`] takes.
+pub const WRITTEN: &str = "use RFC 3339, a date, milliseconds since the Unix epoch, now, or as in now-15m";
+
+/// The millisecond since the Unix epoch that a text names, or in which what it names begins.
+pub fn instant_ms(text: &str, now_ms: u64) -> Option<u64> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| Moment::parse(text, now_ms).map(Moment::first_ms))
+}
+
 /// `15m`, `30s`, `1h`, `7d`, `2w`, `250ms` or a number of milliseconds; never 0.
 pub fn milliseconds(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -69,7 +69,7 @@ impl ScopeFlags {
 #[derive(Debug, Args)]
 pub struct NewTerms {
     /// In which time it expires, such as 30d; it lasts unless this is said
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires_in: Option<u64>,
     #[command(flatten)]
     scope: ScopeFlags,
@@ -96,7 +96,7 @@ impl NewTerms {
 #[derive(Debug, Args)]
 pub struct ChangedTerms {
     /// In which time from now it expires, such as 30d
-    #[arg(long, value_name = "TIME", value_parser = seconds, conflicts_with = "no_expiry")]
+    #[arg(long, value_name = "TIME", value_parser = lifetime, conflicts_with = "no_expiry")]
     expires_in: Option<u64>,
     /// Let it last; if it is being retired, that is called off
     #[arg(long)]
@@ -146,6 +146,14 @@ pub(in crate::client) fn seconds(text: &str) -> Result<u64, String> {
     let seconds =
         unit.zip(number.parse().ok()).and_then(|(unit, number): (u64, u64)| unit.checked_mul(number));
     seconds.ok_or_else(|| "a time is a whole number with s, m, h, d or w, such as 30d".to_owned())
+}
+
+/// In which time something expires.
+pub(in crate::client) fn lifetime(text: &str) -> Result<u64, String> {
+    match seconds(text)? {
+        0 => Err("it would be over at once".to_owned()),
+        seconds => Ok(seconds),
+    }
 }
 
 /// A choice as people type it.

@@ -2,9 +2,9 @@
 
 use super::super::access::App;
 use super::super::error::ApiError;
-use super::super::input::query_of;
+use super::super::input::{instant, query_of};
 use super::no_query;
-use crate::domain::moment::{self, Moment};
+use crate::domain::moment;
 use crate::domain::query::Query;
 use axum::extract::{FromRequestParts, Query as Parameters};
 use axum::http::request::Parts;
@@ -84,14 +84,7 @@ impl Which {
 }
 
 fn time(name: &str, text: Option<&str>, now_ms: u64) -> Result<Option<u64>, ApiError> {
-    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let written = || Moment::parse(text, now_ms).map(Moment::first_ms);
-    match text.parse().ok().or_else(written) {
-        Some(ms) => Ok(Some(ms)),
-        None => Err(ApiError::Malformed(format!(
-            "{name} is no time: use RFC 3339, milliseconds since the Unix epoch, now, or as in now-15m"
-        ))),
-    }
+    text.filter(|text| !text.trim().is_empty()).map(|text| instant(name, text, now_ms)).transpose()
 }
 
 /// A whole number within bounds.

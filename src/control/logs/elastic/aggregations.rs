@@ -4,7 +4,7 @@ use super::super::super::error::ApiError;
 use super::query::{TIME_FIELD, options};
 use super::{field, unsupported, wrong};
 use crate::domain::log::{Log, Scalar};
-use crate::domain::moment::{self, Moment};
+use crate::domain::moment;
 use crate::domain::query::number::Number;
 use crate::domain::timestamp::rfc3339_millis;
 use crate::logs::read::Gather;
@@ -176,9 +176,7 @@ fn bounds(value: &Value, path: &str, now_ms: u64) -> Result<(u64, u64), ApiError
     let given = options(value, path, &["min", "max"])?;
     let bound = |key: &str| {
         let ms = match given.get(key) {
-            Some(Value::String(text)) => {
-                text.parse().ok().or_else(|| Moment::parse(text, now_ms).map(Moment::first_ms))
-            }
+            Some(Value::String(text)) => moment::instant_ms(text, now_ms),
             Some(value) => value.as_u64(),
             None => None,
         };
