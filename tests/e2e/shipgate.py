@@ -169,8 +169,18 @@ class Shipgate:
         return ids
 
 
+def end(daemon):
+    """Ends a client that runs until it is told to stop."""
+    daemon.terminate()
+    try:
+        daemon.wait(20)
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
 class WithShipgate(unittest.TestCase):
-    """A test with a Shipgate of its own, other admins busy at its API, and the final reckoning."""
+    """A test with a folder and a Shipgate of its own."""
 
     # Data larger than a screen is of no use in a failure.
     maxDiff = 2000
@@ -181,16 +191,23 @@ class WithShipgate(unittest.TestCase):
         self.folder = Path(folder.name)
         self.gate = Shipgate(self.folder)
         self.addCleanup(lambda: self.gate.kill())
+
+    def tearDown(self):
+        if not self._outcome.success:
+            print(self.gate.said()[-4000:])
+
+
+class WithChurn(WithShipgate):
+    """The same with other admins busy at its API, and the final reckoning."""
+
+    def setUp(self):
+        super().setUp()
         self.steady = self.gate.create("steady")
         self.toggled = self.gate.create("toggled")
         self.doomed = self.gate.create("doomed")
         self.tokens = [self.steady["token"], self.toggled["token"], self.doomed["token"]]
         self.churn = Churn(self.gate)
         self.addCleanup(self.churn.stop)
-
-    def tearDown(self):
-        if not self._outcome.success:
-            print(self.gate.said()[-4000:])
 
     def reckon(self, told, unanswered=None):
         """What clients were told was accepted (`told`: id -> how often) is stored that often. A batch that got no answer

@@ -7,12 +7,12 @@ import unittest
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from shipgate import WithShipgate, eventually, say
+from shipgate import WithChurn, eventually, say
 
 BATCHES, LINES = 12, 50
 
 
-class Curl(WithShipgate):
+class Curl(WithChurn):
     def post(self, token, body, *options):
         """Status and bytes of body that curl had to send."""
         file = self.folder / "body"

@@ -4,10 +4,10 @@ import os
 import subprocess
 import unittest
 
-from shipgate import BINARY, SHIPPING_TOKEN, WithShipgate
+from shipgate import BINARY, SHIPPING_TOKEN, WithChurn
 
 
-class Operations(WithShipgate):
+class Operations(WithChurn):
     def test_promtool_has_nothing_to_say(self):
         body = {"id": "one", "message": "a log"}
         self.assertEqual(self.gate.ask("ingest", "POST", f"/?token={SHIPPING_TOKEN}", body)[0], 200)

@@ -7,7 +7,7 @@ import time
 import unittest
 from pathlib import Path
 
-from shipgate import TOOLS, WithShipgate, eventually, say
+from shipgate import TOOLS, WithChurn, end, eventually, say
 from tap import Tap
 
 CLIENTS = Path(__file__).parent / "clients"
@@ -16,7 +16,7 @@ LINES_MIN = 3000
 OBEYS_SECONDS = 1.0
 
 
-class Shippers(WithShipgate):
+class Shippers(WithChurn):
     def setUp(self):
         super().setUp()
         self.tap = Tap(self.gate.addresses["ingest"])
@@ -111,12 +111,7 @@ class Shippers(WithShipgate):
                 written = writer.stop()
             eventually("all is answered", lambda: sum(len(b) for b in self.tap.ledger()[:2]) == written)
         finally:
-            daemon.terminate()
-            try:
-                daemon.wait(20)
-            finally:
-                daemon.kill()
-                daemon.wait()
+            end(daemon)
         self.finish(changed)
 
 

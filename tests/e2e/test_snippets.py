@@ -13,7 +13,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from shipgate import ROOT, SHIPPING_TOKEN, TOOLS, Shipgate, eventually
+from shipgate import ROOT, SHIPPING_TOKEN, TOOLS, WithShipgate, end, eventually
 from test_shippers import start_syslog_ng
 
 CLIENTS = Path(__file__).parent / "clients"
@@ -30,25 +30,13 @@ def snippets(folder, listener):
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-class Pasted(unittest.TestCase):
+class Pasted(WithShipgate):
     """Daemons that are configured by nothing else, but for where they read."""
 
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="shipgate-e2e-")
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-        self.gate = Shipgate(self.folder)
-        self.addCleanup(lambda: self.gate.kill())
+        super().setUp()
         self.texts = snippets(self.folder, self.gate.addresses["ingest"])
         self.input = self.folder / "input.log"
-
-    def stop(self, daemon):
-        daemon.terminate()
-        try:
-            daemon.wait(20)
-        finally:
-            daemon.kill()
-            daemon.wait()
 
     def arrives(self, **expect):
         """The only log that arrives has these fields, and the pasted type."""
@@ -82,7 +70,7 @@ class Pasted(unittest.TestCase):
         try:
             self.arrives(program="shop", severity="notice", message=HELLO)
         finally:
-            self.stop(daemon)
+            end(daemon)
 
     def test_syslog_ng(self):
         (text,) = self.texts["syslog-ng"]
@@ -93,7 +81,7 @@ class Pasted(unittest.TestCase):
         try:
             self.arrives(program="shop", level="err", message=HELLO)
         finally:
-            self.stop(daemon)
+            end(daemon)
 
 
 class Read(unittest.TestCase):

@@ -6,7 +6,7 @@ import unittest
 from collections import Counter
 from pathlib import Path
 
-from shipgate import WithShipgate, say
+from shipgate import WithChurn, say
 
 SCRIPT = Path(__file__).parent / "clients" / "wrk.lua"
 CONNECTIONS = 9
@@ -14,7 +14,7 @@ LINES_A_BATCH = 10
 LINES_MIN = 2000
 
 
-class Wrk(WithShipgate):
+class Wrk(WithChurn):
     def start(self, seconds):
         self.books = self.folder / "books"
         self.books.mkdir()
