@@ -12,7 +12,7 @@ import { page } from "./pages/explore.js";
 import { themeButton } from "./shell.js";
 
 // How often a page that lies open asks what its link shows, and whether it is still valid.
-const CHECK_MS = 10_000;
+const CHECK_MS = 3_000;
 
 export async function startRecipient(root, token) {
   api.readAs(token);

@@ -73,17 +73,21 @@ function content(trail) {
 
 function row(entry) {
   const [, token] = /-token:(\d+)$/.exec(entry.subject) ?? [];
+  const subject = h("code", {}, entry.subject);
   return [
     h("time", { class: "mono", title: exact(entry.at * 1000) }, moment(entry.at * 1000)),
     h("span", { class: "who", title: entry.actor }, entry.actor),
     h("code", {}, entry.action),
-    token ? h("a", { href: href("/operations/audit", { token }), title: "All that was done to it" }, h("code", {}, entry.subject)) : h("code", {}, entry.subject),
+    h("span", {}, token ? h("a", { href: href("/operations/audit", { token }), title: "All that was done to it" }, subject) : subject, h("br"), h("span", { class: "faint" }, called(entry.after ?? entry.before ?? {}))),
     changes(entry),
     h("span", { class: "faint mono" }, entry.sourceAddress ?? ""),
   ];
 }
 
-// The fields that differ, as "enabled: true → false".
+// How people call what was changed.
+const called = ({ name, email, field, value }) => name ?? email ?? (field === undefined ? "" : `${field}: ${value}`);
+
+// The fields that differ, as "enabled: true → false"; of what is no more, what it had.
 function changes({ before, after }) {
   const names = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])];
   const differing = names.filter((name) => JSON.stringify(before?.[name]) !== JSON.stringify(after?.[name]));
@@ -91,7 +95,7 @@ function changes({ before, after }) {
   return h(
     "ul",
     { class: "changes" },
-    differing.map((name) => h("li", {}, h("span", { class: "faint" }, `${name} `), before && after && [h("del", {}, text(name, before[name])), " → "], h("ins", {}, text(name, (after ?? before)[name])))),
+    differing.map((name) => h("li", {}, h("span", { class: "faint" }, `${name} `), before && h("del", {}, text(name, before[name])), before && after && " → ", after && h("ins", {}, text(name, after[name])))),
   );
 }
 
