@@ -1,6 +1,8 @@
 """A real S3 server: sealed files go there, go away here, and are found; and what happens while the server is gone."""
 
+import base64
 import json
+import os
 import re
 import socket
 import subprocess
@@ -15,13 +17,29 @@ from shipgate import KNOWN_TOKENS, PORTS, SHIPPING_TOKEN, TOOLS, Shipgate, event
 WEED = TOOLS / "venv" / "bin" / "weed"
 KEY, SECRET = "e2e-access-key", "e2e-secret-that-nobody-may-see"
 START_SECONDS = 60
+# More than two pieces of an upload.
+LONG_BYTES = 20_000_000
+
+
+def certificate(folder):
+    """Files of a certificate of 127.0.0.1, which is its own authority, and of its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=e2e", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+        + ["-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
 
 
 class Seaweed:
-    """SeaweedFS with an S3 server, on ports of its own; its data outlives it."""
+    """SeaweedFS with an S3 server, on ports of its own; its data outlives it. `tls`: files of its certificate and key."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, tls=None):
         self.folder = folder
+        self.tls = [f"-s3.cert.file={tls[0]}", f"-s3.key.file={tls[1]}"] if tls else []
         names = ["master", "volume", "filer", "s3"]
         self.ports = dict(zip(names, free_ports(len(names))))
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -40,7 +58,8 @@ class Seaweed:
             + [f"-master.port={ports['master']}", f"-volume.port={ports['volume']}", "-master.volumeSizeLimitMB=64"]
             + ["-volume.max=50", "-filer", f"-filer.port={ports['filer']}", "-s3", f"-s3.port={ports['s3']}"]
             + ["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]
-            + [f"-s3.config={self.folder / 's3.json'}"],
+            + [f"-s3.config={self.folder / 's3.json'}"]
+            + self.tls,
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
@@ -97,30 +116,32 @@ class ObjectStore(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(prefix="shipgate-e2e-")
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
-        self.store = Seaweed(self.folder)
+        self.told = Counter()
+
+    def begin(self, settings, tls=None):
+        self.store = Seaweed(self.folder, tls)
         self.addCleanup(lambda: self.store.kill())
+        scheme = "https" if tls else "http"
         self.settings = PORTS | KNOWN_TOKENS | {
             "GATEWAY__ID": "e2e",
-            "LOGS__FILE_BYTES_MAX": "4000",
             "LOGS__CHECKPOINT_INTERVAL_MS": "100",
             "LOGS__OBJECT_STORE__URL": "s3://logs/under/a/prefix",
-            "LOGS__OBJECT_STORE__ENDPOINT": f"http://127.0.0.1:{self.store.ports['s3']}",
+            "LOGS__OBJECT_STORE__ENDPOINT": f"{scheme}://127.0.0.1:{self.store.ports['s3']}",
             "LOGS__OBJECT_STORE__LOCAL_BYTES_MAX": "0",
-        }
+        } | settings
         self.environment = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
         self.gate = Shipgate(self.folder, self.settings, self.environment)
         self.addCleanup(lambda: self.gate.kill())
-        self.told = Counter()
 
     def tearDown(self):
         if not self._outcome.success:
             print(self.gate.said()[-4000:])
 
-    def ship(self, batches):
+    def ship(self, batches, message=lambda: "a log", lines=20):
         for _ in range(batches):
             at = len(self.told)
-            ids = [f"log-{at + n}" for n in range(20)]
-            body = "".join(f'{{"id":"{each}","message":"a log of {each}"}}\n' for each in ids).encode()
+            ids = [f"log-{at + n}" for n in range(lines)]
+            body = "".join(f'{{"id":"{each}","message":"{message()} of {each}"}}\n' for each in ids).encode()
             url = f"{self.gate.addresses['ingest']}/?token={SHIPPING_TOKEN}&type=e2e"
             with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=10) as answer:
                 self.assertEqual(answer.status, 200)
@@ -152,7 +173,18 @@ class ObjectStore(unittest.TestCase):
 
         eventually(f"{count} more files are stored", enough)
 
+    def test_a_long_file_goes_in_pieces(self):
+        self.begin({"LOGS__FILE_BYTES_MAX": str(LONG_BYTES)})
+        self.ship(LONG_BYTES // 400_000, lambda: base64.b64encode(os.urandom(300_000)).decode(), lines=2)
+        eventually("a long file is stored", lambda: self.metric("shipgate_objects_stored_bytes_total") >= LONG_BYTES)
+        eventually("no sealed file is left on the disk", lambda: not self.sealed())
+        eventually("every line is found once", lambda: self.exported(self.gate) == self.told)
+        say(f"{self.metric('shipgate_objects_stored_bytes_total')} bytes stored in {self.metric('shipgate_objects_stored_files_total')} files")
+        self.assertEqual(self.gate.stop(), 0)
+
     def test_files_move_and_are_found_and_a_store_that_is_down_stops_nobody(self):
+        tls = certificate(self.folder)
+        self.begin({"LOGS__FILE_BYTES_MAX": "4000", "LOGS__OBJECT_STORE__CA_FILE": str(tls[0])}, tls)
         self.ship_files(5)
         eventually("no sealed file is left on the disk", lambda: not self.sealed())
         eventually("every line is found once", lambda: self.exported(self.gate) == self.told)

@@ -301,20 +301,30 @@ async fn an_object_that_was_deleted_by_hand_is_missed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_cannot_be_reached_keeps_nobody_waiting() {
-    let dir = tempfile::tempdir().unwrap();
     // Nobody listens there.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let metrics = keeps_nobody_waiting(closed).await;
+    assert!(metrics.objects.failures.with_label_values(&["list"]).get() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_takes_connections_and_says_nothing_keeps_nobody_waiting() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    keeps_nobody_waiting(silent.local_addr().unwrap()).await;
+}
+
+async fn keeps_nobody_waiting(store: std::net::SocketAddr) -> Arc<Metrics> {
+    let dir = tempfile::tempdir().unwrap();
     let variable = |name: &str| (name.to_owned(), "known".to_owned());
     let variables = [variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")];
     let store = Config {
         location: Location::parse("s3://bucket/prefix").unwrap(),
-        endpoint: Some(format!("http://{closed}")),
+        endpoint: Some(format!("http://{store}")),
         credentials: Credentials::of(&variables),
         ..config(dir.path(), 0)
     };
     let node = Node::start_with(dir.path(), "one", &store, keep_all(), Clock::manual(START_MS));
     node.ship(0, 20).await;
-    eventually(|| node.metrics.objects.failures.with_label_values(&["list"]).get() > 0).await;
     let found = async {
         loop {
             let found = node.reader.search(all(), 100, None).await.unwrap();
@@ -329,6 +339,7 @@ async fn a_store_that_cannot_be_reached_keeps_nobody_waiting() {
     assert_eq!((exported.iter().filter(|byte| **byte == b'\n').count(), whole), (20, false));
     let metrics = node.close().await;
     assert_eq!(metrics.objects.let_go_files.get() + metrics.objects.stored_files.get(), 0);
+    metrics
 }
 
 #[tokio::test(flavor = "multi_thread")]
