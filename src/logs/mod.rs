@@ -256,6 +256,7 @@ impl Thread {
 
     fn run(mut self) -> Result<(), StoreError> {
         self.append(Vec::new())?;
+        self.outlets.tails.have_caught_up();
         while let Some(extents) = self.keeper.feed.next(self.wait()) {
             if !extents.is_empty() {
                 // First, as it has been acknowledged: appending may have to wait for the disk.

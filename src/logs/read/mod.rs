@@ -1,6 +1,7 @@
 //! Reading the accounts' logs: what matches a question, newest first, and counts of it; lines as they come; all of it as a stream.
 //!
-//! It stands beside the writing of logs, sees only files and what is handed on, and changes nothing. It may be in another process.
+//! It stands beside the writing of logs, sees only files and what is handed on, and changes nothing. It may be in another process. In that of
+//! the gateway, questions wait until a start has brought the files up to what was acknowledged before it.
 //!
 //! # Constraints
 //!
@@ -307,13 +308,18 @@ impl Reader {
 
     /// The parts of the account's log that may hold what is asked for, oldest first.
     async fn contents(&self, asked: &Asked) -> Result<Contents, ReadError> {
+        // Half of the time, at most: the rest is for what is there.
+        let deadline = (clock::monotonic() + self.0.config.time_max / 2).into();
+        let caught_up = match &self.0.tails {
+            Some(tails) => tokio::time::timeout_at(deadline, tails.caught_up()).await.is_ok(),
+            // Another process knows.
+            None => true,
+        };
         let (mut contents, mut whole) = self.walked(asked).await?;
         if contents.iter().any(|contents| contents.outdated) {
             (contents, whole) = self.walked(asked).await?;
         }
-        let mut all = Contents { damaged: !whole, ..Contents::default() };
-        // Half of the time, at most: the rest is for what is there.
-        let deadline = (clock::monotonic() + self.0.config.time_max / 2).into();
+        let mut all = Contents { damaged: !(whole && caught_up), ..Contents::default() };
         let contents = stream::iter(contents).map(|contents| async {
             let stored = self.and_stored(contents, &asked.lookup);
             let late = |_| Contents { damaged: true, ..Contents::default() };

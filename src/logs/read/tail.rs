@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Compressed bytes that wait for one tail, at most; one hand-over is taken in any case.
 const WAITING_BYTES_MAX: usize = 2 << 20;
@@ -27,6 +27,8 @@ const SIFTED_BYTES: usize = 1 << 20;
 pub struct Tails {
     open: Arc<AtomicUsize>,
     by_account: Arc<Mutex<HashMap<AccountId, Vec<Weak<Inbox>>>>>,
+    /// Whether everything is in files that was acknowledged before the start.
+    caught_up: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Default)]
@@ -122,6 +124,18 @@ impl Tails {
             let blocks = Bytes::copy_from_slice(&extent.bytes);
             inboxes.iter().filter_map(Weak::upgrade).for_each(|inbox| inbox.put(blocks.clone()));
         }
+    }
+
+    /// Tells that the files hold everything that was acknowledged before the start: a start cuts them back, and then appends
+    /// from the journal.
+    pub(in crate::logs) fn have_caught_up(&self) {
+        self.caught_up.send_replace(true);
+    }
+
+    /// Waits for that.
+    pub(super) async fn caught_up(&self) {
+        // The sender is held here.
+        let _ = self.caught_up.subscribe().wait_for(|caught_up| *caught_up).await;
     }
 
     /// Nothing more will come.

@@ -129,6 +129,37 @@ async fn pages_show_every_log_once_newest_first() {
 }
 
 #[tokio::test]
+async fn a_start_that_has_not_caught_up_is_not_taken_for_the_whole_log() {
+    let running = Running::start(1 << 20);
+    running.ship(7, &line(START_MS, 1)).await;
+    running.settled().await;
+    // As a start in the midst of its work leaves it, after a kill: what followed the last checkpoint is in the journal only.
+    let killed = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(killed.path().join("logs")).unwrap();
+    let of_journal = journal_tests::config(killed.path());
+    std::fs::create_dir_all(&of_journal.dir).unwrap();
+    for entry in std::fs::read_dir(journal_tests::config(running.dir.path()).dir).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, of_journal.dir.join(path.file_name().unwrap())).unwrap();
+    }
+    running.close();
+    let (logs, tails) = (logs::tests::config(killed.path()), Tails::default());
+    let impatient = Config { time_max: Duration::ZERO, ..config() };
+    assert!(open(&logs.dir, impatient, Some(tails.clone())).search(all(7), 9, None).await.unwrap().partial);
+
+    let reader = open(&logs.dir, config(), Some(tails.clone()));
+    let asking = tokio::spawn(async move { reader.search(all(7), 9, None).await.unwrap() });
+    tokio::task::yield_now().await;
+    let (metrics, clock) = (Arc::new(Metrics::new()), Clock::manual(START_MS));
+    let (journal, logs) =
+        Logs::open(logs, of_journal, Arc::new(OsDisk), Arc::new(|_| None), tails, metrics, clock).unwrap();
+    let found = asking.await.unwrap();
+    assert_eq!((found.logs.len(), found.partial), (1, false));
+    journal.close();
+    logs.close().unwrap();
+}
+
+#[tokio::test]
 async fn a_tail_is_handed_what_is_acknowledged() {
     let running = Running::start(1 << 20);
     let mut tail = running.reader.tail(AccountId(7)).unwrap();
