@@ -34,7 +34,7 @@ struct State {
 
 impl Export {
     pub(super) fn new(reader: Reader, asked: Asked, contents: Contents) -> Self {
-        let scanner = Scanner::new(contents.damaged, None);
+        let scanner = Scanner::new(contents.damaged, None, asked.gaps.clone());
         let floor = Floor::new(Order::NewestFirst);
         let (window, windows) = (VecDeque::new(), Windows::of(contents.parts));
         let state = State { asked, window, windows, scanner, floor, chunk: Vec::new() };

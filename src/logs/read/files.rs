@@ -35,6 +35,8 @@ pub(super) struct LogFile {
     place: Lies,
     /// How far it is read.
     bytes: u64,
+    /// Number and time of its first line: in this order its gateway wrote its files, and drops them.
+    pub begins: (u64, u64),
     /// Tells the gateway that wrote it apart from others.
     pub origin: u32,
 }
@@ -71,7 +73,8 @@ impl LogFile {
     /// A file in the object store.
     pub(super) fn in_store(objects: &Objects, stored: Stored) -> Arc<Self> {
         let (bytes, origin) = (stored.bytes, stored.origin());
-        Arc::new(Self { place: Lies::InStore(objects.clone(), stored), bytes, origin })
+        let begins = (stored.first_seq, stored.first_received_ms);
+        Arc::new(Self { place: Lies::InStore(objects.clone(), stored), bytes, begins, origin })
     }
 
     /// The bytes of a part; fewer if the file has become shorter, none if it was dropped. `None`: the object store does not give them.
@@ -214,9 +217,9 @@ pub(super) fn list(
         objects.cloned().zip(objects.and_then(|objects| objects.own(account, name, bytes)))
     };
     let mut listed = OnDisk::default();
-    for (_, entry) in sealed {
+    for (begins, entry) in sealed {
         let place = Lies::OnDisk { path: dir.join(&entry.name), moved: moves_to(&entry.name, entry.bytes) };
-        listed.sealed.push((entry.name, Arc::new(LogFile { place, bytes: entry.bytes, origin })));
+        listed.sealed.push((entry.name, Arc::new(LogFile { place, bytes: entry.bytes, begins, origin })));
     }
     if let Some(file) = growing
         && let Some(first) = first_header(&*file)?
@@ -225,7 +228,8 @@ pub(super) fn list(
         // Otherwise it was sealed between the two looks.
         if !listed.sealed.iter().any(|(sealed, _)| *sealed == name) {
             let place = Lies::Growing { path, held: Mutex::new(file), first, moved: moves_to(&name, bytes) };
-            listed.growing = Some((name, Arc::new(LogFile { place, bytes, origin })));
+            let begins = (first.seq, first.first_received_ms);
+            listed.growing = Some((name, Arc::new(LogFile { place, bytes, begins, origin })));
         }
     }
     Ok(listed)

@@ -7,7 +7,8 @@
 //!
 //! 1. A line is seen by nobody unless it passes what the asker may read. That is decided where a line becomes a log, in `sieve`, below all
 //!    questions: counts and lists of fields are made of passing logs only.
-//! 2. Pages neither repeat a log nor leave one out, whatever is appended, sealed or cut back meanwhile. What retention drops is gone.
+//! 2. Pages neither repeat a log nor leave one out, whatever is appended, sealed or cut back meanwhile. What retention drops is gone;
+//!    an answer that it leaves a hole in says that it is not whole.
 //! 3. Everything has a bound: questions at once, threads, time, memory, results. An answer that is not whole says so.
 //! 4. Shippers come first: the threads are few and of low priority, rest while others want the cores, and nothing that is written waits for a reader.
 //! 5. Damaged places are passed over and make an answer `partial`. Files kept aside as damaged are not read: what was whole in them is in
@@ -22,6 +23,7 @@
 mod count;
 mod export;
 mod files;
+mod gaps;
 mod hunt;
 mod index;
 pub(in crate::logs) mod indexer;
@@ -53,6 +55,7 @@ use crate::metrics::Metrics;
 use files::{Contents, LogFile, OnDisk, Part};
 use futures_util::StreamExt;
 use futures_util::stream;
+use gaps::Gaps;
 use place::{Floor, Place};
 use pool::{GivenUp, Next, Pool};
 use scan::{Lookup, Scanner, Visit};
@@ -170,6 +173,7 @@ const INDEXES_AT_ONCE: usize = 8;
 struct Asked {
     account: AccountId,
     lookup: Arc<Lookup>,
+    gaps: Arc<Gaps>,
     begun: Instant,
     _room: OwnedSemaphorePermit,
 }
@@ -284,7 +288,8 @@ impl Reader {
             ReadError::TooMany
         })?;
         let lookup = Arc::new(Lookup::new(Sieve::of(question)));
-        Ok(Asked { account: question.account, lookup, begun: clock::monotonic(), _room: room })
+        let (gaps, begun) = (Arc::default(), clock::monotonic());
+        Ok(Asked { account: question.account, lookup, gaps, begun, _room: room })
     }
 
     fn answered<T>(
@@ -386,7 +391,7 @@ impl Reader {
     ) -> Result<Vec<Worker<G>>, ReadError> {
         let inner = self.0.clone();
         let deadline = asked.begun + inner.config.time_max;
-        let rising = floor.clone();
+        let (rising, gaps) = (floor.clone(), asked.gaps.clone());
         let step = move |worker: &mut Worker<G>, part: Part| {
             let first_ms = floor.order.first_ms(part.times_ms);
             if !floor.wants(first_ms) {
@@ -414,7 +419,7 @@ impl Reader {
         };
         let damaged = contents.damaged;
         let new = |_| Worker {
-            scanner: Scanner::new(damaged, Some(deadline)),
+            scanner: Scanner::new(damaged, Some(deadline), gaps.clone()),
             gathered: empty(),
             left_ms: None,
             failure: None,

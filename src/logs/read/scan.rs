@@ -1,6 +1,7 @@
 //! Looks through a part of a file: block by block, line by line. What passes the sieve is visited, nothing else.
 
 use super::files::Part;
+use super::gaps::Gaps;
 use super::hunt::Hunt;
 use super::needs::Need;
 use super::place::{Floor, Place};
@@ -14,6 +15,7 @@ use crate::journal::disk::Disk;
 use crate::journal::{HEADER_BYTES, Header, MAGIC};
 use std::io;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// After how many lines it is looked whether there is time left.
@@ -90,6 +92,8 @@ pub(super) struct Scanner {
     pub scanned_bytes: u64,
     /// Whether anything could not be read.
     pub damaged: bool,
+    /// What all workers at the question have met.
+    gaps: Arc<Gaps>,
     /// When to stop, whatever is left.
     deadline: Option<Instant>,
     /// Whether it was stopped in the midst of a part.
@@ -98,8 +102,9 @@ pub(super) struct Scanner {
 
 impl Scanner {
     /// `damaged`: it is known already that not everything can be read.
-    pub(super) fn new(damaged: bool, deadline: Option<Instant>) -> Self {
-        Self { inflater: None, lines: Vec::new(), scanned_bytes: 0, damaged, deadline, was_stopped: false }
+    pub(super) fn new(damaged: bool, deadline: Option<Instant>, gaps: Arc<Gaps>) -> Self {
+        let lines = Vec::new();
+        Self { inflater: None, lines, scanned_bytes: 0, damaged, gaps, deadline, was_stopped: false }
     }
 
     /// Visits the logs of `account` in `part` that pass and that `floor` wants, in the order in which they are stored.
@@ -116,11 +121,15 @@ impl Scanner {
             self.damaged = true;
             return Ok(());
         };
+        if self.is_behind_a_gap(part, bytes.is_empty()) {
+            tracing::warn!(path = %part.file, "a log was dropped in the midst of a question that reads it");
+        }
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let Some((header, block)) = block(rest) else {
                 if part.file.is_growing() {
-                    // It may have been cut back since it was listed; what is damaged in it was passed over then.
+                    // It was cut back since it was listed; what is damaged in it was passed over then.
+                    self.damaged = true;
                     return Ok(());
                 }
                 tracing::error!(path = %part.file, "a place in a log cannot be read");
@@ -144,6 +153,14 @@ impl Scanner {
             }
         }
         Ok(())
+    }
+
+    /// Takes note of a part that was read, or was gone. Whether this is what first shows a gap to this worker.
+    fn is_behind_a_gap(&mut self, part: &Part, is_gone: bool) -> bool {
+        let gap = if is_gone { self.gaps.gone(part) } else { self.gaps.read(part) };
+        let is_news = gap && !self.damaged;
+        self.damaged |= gap;
+        is_news
     }
 
     fn inflate(&mut self, header: &Header, block: &[u8]) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! What has an end, and what others do to files meanwhile.
 
 use super::*;
+use crate::logs::names::CURRENT;
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
@@ -81,7 +82,6 @@ async fn what_retention_drops_is_gone_and_no_error() {
     let sealed = files(dir.path(), "Z-00000000000000000001.ndjson.zst");
     let all_of_it = reader.histogram(all(7), 1_000_000).await.unwrap().total;
     let mut export = reader.export(all(7)).await.unwrap();
-    export.next().await.unwrap().unwrap();
     fs::remove_file(&sealed[0]).unwrap();
     while let Some(chunk) = export.next().await {
         chunk.unwrap();
@@ -89,6 +89,32 @@ async fn what_retention_drops_is_gone_and_no_error() {
     assert_eq!((sealed.len(), all_of_it), (1, 4_000));
     let left = reader.histogram(all(7), 1_000_000).await.unwrap();
     assert!(left.total < all_of_it && left.total > 0);
+}
+
+#[tokio::test]
+async fn an_export_that_retention_overtakes_does_not_end_as_if_it_were_whole() {
+    let (dir, reader) = shipped(200, 2_000).await;
+    let mut sealed = files(dir.path(), "ndjson.zst");
+    sealed.retain(|path| !path.ends_with(CURRENT));
+    sealed.sort();
+    let mut export = reader.export(all(7)).await.unwrap();
+    let first = export.next().await.unwrap().unwrap();
+    // As retention does: all of these were older than what is left.
+    let dropped = sealed.len() / 2;
+    sealed[..dropped].iter().for_each(|path| fs::remove_file(path).unwrap());
+    let (mut lines, mut end) = (first.iter().filter(|byte| **byte == b'\n').count(), None);
+    while let Some(chunk) = export.next().await {
+        assert!(end.is_none(), "nothing follows an error");
+        match chunk {
+            Ok(chunk) => lines += chunk.iter().filter(|byte| **byte == b'\n').count(),
+            Err(error) => end = Some(error),
+        }
+    }
+    assert!(dropped > 1 && lines > 1_000 && lines < 4_000, "{dropped} {lines}");
+    assert!(matches!(end, Some(ReadError::Damaged)));
+    // Whoever comes later finds what is left, and it is whole.
+    let left = reader.histogram(all(7), 1_000_000).await.unwrap();
+    assert!(!left.partial && left.total > 0);
 }
 
 #[tokio::test]
