@@ -3,13 +3,11 @@
 
 const assert = require('node:assert/strict');
 const net = require('node:net');
-const { DESK, PHONE, Person, accessible, clipboard, eventually, play, setUp, ship, signIn } = require('./browser.js');
+const { DESK, PHONE, Person, accessible, clipboard, eventually, found, play, setUp, ship, signIn } = require('./browser.js');
 
 const { CONSOLE, INGEST } = process.env;
 const OVERRIDE = '\u202e';
 const BLOB_CHARS = 400_000;
-// How long it takes until what is out of date is dim.
-const FADING_MS = 400;
 const LINES = [
     '{"message":"digits kept","n":12345678901234567890,"price":1.10,"__proto__":"seen","nested":{"__proto__":{"constructor":"deep"}},"list":[9007199254740993]}',
     JSON.stringify({ message: `invoice${OVERRIDE}gnp.exe`, [`na${OVERRIDE}me`]: 'a\u0000b' }),
@@ -91,11 +89,7 @@ play(async (browser) => {
     const sent = await fetch(`${INGEST}/?token=${token}&type=e2e`, { method: 'POST', body: LINES.join('\n') });
     assert.equal(sent.status, 200);
     await page.goto('/#/explore?from=now-1h');
-    await eventually('all are found', async () => {
-        if ((await shown(page)).length === LINES.length) return true;
-        await page.getByLabel('Search logs').press('Enter');
-        return new Promise((resolve) => setTimeout(resolve, 200, false));
-    });
+    await found(page, 'all are found', async () => (await shown(page)).length === LINES.length);
 
     // Numbers keep their digits, no name of a field is special, and nothing turns the text around.
     const rows = (await shown(page)).join('\n');
@@ -115,11 +109,7 @@ play(async (browser) => {
     // In columns a number stays in one piece, and of a long text there are two lines.
     await ship(token, [{ message: `columns ${'many words '.repeat(40)}`, took: 342.6820554551733, host: 'h', path: '/a/b' }]);
     await page.goto('/#/explore?from=now-1h&query=message:columns&columns=took,host,path,message');
-    await eventually('it is shown in columns', async () => {
-        if ((await shown(page)).length === 1) return true;
-        await page.getByLabel('Search logs').press('Enter');
-        return new Promise((resolve) => setTimeout(resolve, 200, false));
-    });
+    await found(page, 'it is shown in columns', async () => (await shown(page)).length === 1);
     const { height } = await page.locator('tr.log').boundingBox();
     assert.ok(height < 55, `a row is ${height} high`);
     const lines = await page.locator('td[data-column="took"]').evaluate((cell) => {
@@ -131,7 +121,10 @@ play(async (browser) => {
 
     // Of a long value the page holds what it shows.
     await page.goto('/#/explore?from=now-1h&query=message:long');
-    await eventually('the long one is shown', async () => (await shown(page)).length === 1);
+    await found(page, 'the long one alone is shown', async () => {
+        const rows = await shown(page);
+        return rows.length === 1 && rows[0].includes('a long one');
+    });
     await page.locator('.opener').click();
     const all = page.getByRole('button', { name: 'Show all 400 kB' });
     await all.waitFor();
@@ -151,7 +144,7 @@ play(async (browser) => {
     for (const place of [`from=${'x'.repeat(5000)}`, `from=now-${'9'.repeat(3000)}d`, `query=${'y'.repeat(3000)}`, `columns=${'c'.repeat(2000)}`]) {
         await page.goto('about:blank');
         await page.goto(`/#/explore?${place}`);
-        await page.locator('.results').getByText(/\w/).first().waitFor();
+        await page.locator('.results:not(.stale)').waitFor();
         await staysInItsWidth(page);
     }
 
@@ -174,7 +167,7 @@ play(async (browser) => {
     await eventually('one is shown', async () => (await shown(theirs)).length === 1);
     assert.equal(await theirs.getByLabel('Search logs').count(), 0);
     await staysInItsWidth(theirs);
-    await theirs.waitForTimeout(FADING_MS);
+    assert.equal(await theirs.locator('.results.stale').count(), 0, 'they are dimmed');
     await accessible(theirs, 'a view without a query bar');
     count();
     await theirs.locator('.stale').waitFor({ state: 'detached' });

@@ -2,11 +2,9 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { Person, accessible, clipboard, eventually, play, setUp, ship } = require('./browser.js');
+const { Person, accessible, clipboard, eventually, found, play, setUp, ship } = require('./browser.js');
 
 const LOGS = ['test', 'prod', 'prod'].map((env, at) => ({ env, level: 'info', service: `service-${at}`, message: `log of ${env} ${at}`, secret: `only-${env}` }));
-// How long an open page may take to notice that its link is over, or shows something else.
-const NOTICED_WITHIN_MS = 15_000;
 
 async function addFilter(page, field, value, description) {
     await page.getByRole('button', { name: 'Add filter' }).click();
@@ -48,11 +46,7 @@ play(async (browser) => {
 
     // A view of everything, with columns, shared with that token.
     await page.goto('/#/explore?query=message:log&columns=env,message');
-    await eventually('all logs are found', async () => {
-        if ((await shown(page)).length === LOGS.length) return true;
-        await page.getByLabel('Search logs').press('Enter');
-        return new Promise((resolve) => setTimeout(resolve, 200, false));
-    });
+    await found(page, 'all logs are found', async () => (await shown(page)).length === LOGS.length);
     await page.getByRole('button', { name: 'Share' }).click();
     await page.getByRole('radio', { name: /partner/ }).check();
     await accessible(page, 'the Share dialog');
@@ -98,7 +92,7 @@ play(async (browser) => {
     await chooseFilters(page, /Only prod/);
     await page.getByRole('button', { name: 'Save changes' }).click();
     await page.getByText('“partner” is saved.').waitFor();
-    await eventually('the logs of prod are shown by themselves', async () => (await shown(theirs)).length === 2, NOTICED_WITHIN_MS);
+    await eventually('the logs of prod are shown by themselves', async () => (await shown(theirs)).length === 2);
     assert.doesNotMatch((await shown(theirs)).join(), /log of test/);
 
     // A filter that goes suspends the token, and says so beforehand.
@@ -151,7 +145,7 @@ play(async (browser) => {
     await page.getByRole('dialog').getByText('Every link made with it ends at once').waitFor();
     await page.getByRole('button', { name: 'Delete shared token' }).click();
     await page.getByText('“partner” is deleted').waitFor();
-    await theirs.getByText('This link is no longer valid').waitFor({ timeout: NOTICED_WITHIN_MS });
+    await theirs.getByText('This link is no longer valid').waitFor();
     await theirs.goto('about:blank');
     await theirs.goto(link);
     await theirs.getByText('This link is no longer valid').waitFor();

@@ -1,7 +1,7 @@
 // Every page, in light and dark, on a desk and on a phone: a picture of each, and what axe finds.
 'use strict';
 
-const { ADMIN, DESK, PHONE, Person, accessible, eventually, picture, play, setUp, ship, signIn } = require('./browser.js');
+const { ADMIN, DESK, PHONE, Person, accessible, eventually, picture, play, setUp, settled, ship, signIn } = require('./browser.js');
 
 const MESSAGES = [
     ['info', 'request served'], ['info', 'cart updated'], ['info', 'token refreshed'], ['debug', 'cache hit for user 8812'],
@@ -61,7 +61,7 @@ const whileShipping = (token) => async (page) => {
         await ship(token, Array.from({ length: 6 }, (_, at) => log(at)));
         await page.waitForTimeout(250);
         return (await lines.textContent()) !== '0';
-    }, 30_000);
+    });
 };
 
 const click = (role, name) => (page) => page.getByRole(role, { name }).first().click();
@@ -111,8 +111,7 @@ async function visit(page, name, look, [address, ready, first]) {
     await page.locator(ready).first().waitFor();
     await page.locator('.stale, .bone').first().waitFor({ state: 'detached' });
     if (first) await first(page);
-    // Whatever moves in has arrived.
-    await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((each) => each.effect.getTiming().iterations === 1).map((each) => each.finished)));
+    await settled(page);
     await picture(page, `${name}-${look}`);
     await accessible(page, `${name}, ${look}`);
 }
