@@ -200,15 +200,25 @@ play(async (browser) => {
     await live.locator('[data-live][aria-pressed="true"]').waitFor();
     await ship(token, [{ message: 'live before' }]);
     await live.getByText('live before').waitFor();
+    await live.getByRole('button', { name: 'Pause' }).click();
     wire.cut();
     await live.getByRole('button', { name: 'Reconnecting…' }).waitFor();
     await ship(token, [{ message: 'live meanwhile 1' }, { message: 'live meanwhile 2' }]);
+    // What comes while that time is searched, and is found as well, is there once.
+    await live.route('**/v1/logs?*limit=1000*', async (route) => {
+        await ship(token, [{ message: 'live as it mends' }]);
+        await live.getByRole('button', { name: 'Resume (1 new)' }).waitFor();
+        let answer;
+        await eventually('it is found', async () => (await (answer = await route.fetch()).text()).includes('live as it mends'));
+        await route.fulfill({ response: answer });
+    });
     wire.isDown = false;
     await live.getByText('The logs of that time are added.').waitFor();
+    await live.getByRole('button', { name: /Resume/ }).click();
     await ship(token, [{ message: 'live after' }]);
     await live.getByText('live after').waitFor();
     const messages = (await live.locator('tr.log .message').allTextContents()).map((text) => text.replace('live ', ''));
-    assert.deepEqual(messages.toSorted(), ['after', 'before', 'meanwhile 1', 'meanwhile 2'], 'each is shown once');
+    assert.deepEqual(messages.toSorted(), ['after', 'as it mends', 'before', 'meanwhile 1', 'meanwhile 2'], 'each is shown once');
     await live.getByRole('button', { name: 'Live tail' }).click();
     await live.waitForURL((url) => !url.hash.includes('live=true'));
     await far.leave();

@@ -52,34 +52,39 @@ export function startTail(query, { search, missed, show, told, mended, ended }) 
     stop();
     ended(reason);
   };
-  const settle = (logs) => {
-    const counts = countsOf(logs);
+  // Those of `counts` may still come, for a while.
+  const expect = (counts) => {
     found = counts;
-    tail.held = tail.held.filter((log) => isNew(counts, log));
     setTimeout(() => counts.clear(), SETTLED_MS);
   };
   const remember = (logs) => {
     recent.push(...logs);
     if (recent.length > 2 * HELD_MAX) recent = recent.slice(-HELD_MAX);
   };
+  // What was found and came as well, while it was searched for, is shown once.
   const begin = async () => {
     const logs = await search(controller.signal);
-    settle(logs);
-    remember(logs);
+    const counts = countsOf(logs);
+    tail.held = tail.held.filter((log) => isNew(counts, log));
+    recent = [...logs, ...tail.held];
+    expect(counts);
   };
-  // What came while nobody heard: searched for, and added to what was held before the break.
+  // What came while nobody heard: searched for, and added to what was held before the break. What comes while it is searched for is
+  // held already.
   const mend = async (since) => {
     const heldBefore = tail.held.splice(0);
     found = null;
     const logs = await missed(since - BEFORE_BREAK_MS, controller.signal);
     if (controller.signal.aborted) return;
-    settle(logs);
     const known = countsOf(recent);
     const fresh = logs.filter((log) => isNew(known, log)).reverse();
     remember(fresh);
+    expect(countsOf(fresh));
     tail.held = [...heldBefore, ...fresh, ...tail.held].slice(-HELD_MAX);
     mended(since, Date.now());
   };
+  // One search after the other, whenever the connection breaks.
+  let searched = null;
   const draw = () => {
     if (!found || tail.paused || tail.held.length === 0) return;
     show(tail.held.splice(0).reverse());
@@ -90,8 +95,7 @@ export function startTail(query, { search, missed, show, told, mended, ended }) 
     const since = tail.brokenAt;
     Object.assign(tail, { brokenAt: null, isBroken: false });
     told(tail);
-    if (since === null) return begin();
-    return mend(since);
+    searched = searched === null ? begin() : searched.then(() => since === null || mend(since));
   });
   source.addEventListener("log", ({ data }) => {
     const came = logOfLine(data);
