@@ -31,14 +31,20 @@ play(async (browser) => {
     }
     for (const [name, message, run] of SHIPPERS) {
         await page.goto('/#/settings/general');
+        // What arrives before the page hears of what arrives is seen all the same.
+        let connected;
+        const isSent = new Promise((resolve) => (connected = resolve));
+        await page.route('**/v1/logs/tail*', (route) => isSent.then(() => route.continue()));
         await page.goto('/#/send');
         await page.getByText('Waiting for').waitFor();
         await shippers.getByRole('link', { name, exact: true }).click();
         await page.getByRole('heading', { name, exact: true }).waitFor();
         await page.getByRole('button', { name: `Copy the configuration for ${name}` }).click();
         run(await clipboard(page));
+        connected();
         await page.getByText('First log received').first().waitFor();
         await page.locator('.arrival code').filter({ hasText: message }).waitFor();
+        await page.unroute('**/v1/logs/tail*');
     }
     await page.getByRole('link', { name: 'Look at it in Explore' }).click();
     await page.getByText('hello from Node.js').first().waitFor();

@@ -7,12 +7,17 @@ import { field } from "../components/field.js";
 import { into, notice } from "../components/states.js";
 import { card, pageHead } from "../components/tabs.js";
 import { ago, logTime } from "../format.js";
+import { pageOf } from "../explore/logs.js";
 import { icon } from "../icons.js";
 import { listenerUrl } from "../listener.js";
 import { here, href, replace } from "../router.js";
 import { SHIPPERS } from "./snippets.js";
 
 const TOKENS_MAX = 1000;
+// When a live check that was refused is tried again.
+const RETRY_MS = 5_000;
+// Within which a log that was acknowledged can be found.
+const FOUND_MS = 2_000;
 
 export function page({ signal, onMove }) {
   const place = h("div", {});
@@ -22,14 +27,15 @@ export function page({ signal, onMove }) {
 
 async function load(signal) {
   const enabled = { filter: { enabled: true }, sort: [{ field: "createdAt", descending: false }], pagination: { pageNumber: 1, pageSize: TOKENS_MAX } };
-  const [settings, found] = await Promise.all([
+  const [settings, found, before] = await Promise.all([
     api.get("/v1/account-management/settings", {}, signal),
     api.post("/v1/log-shipping/tokens/search", enabled, signal),
+    newest(signal),
   ]);
-  return { settings, tokens: found.results.filter((token) => token.token) };
+  return { settings, before, tokens: found.results.filter((token) => token.token) };
 }
 
-function content({ settings, tokens }, signal, onMove) {
+function content({ settings, tokens, before }, signal, onMove) {
   const to = { url: listenerUrl(settings), token: "", type: "" };
   const chosen = tokens.find((token) => token.id === settings.defaultToken.id) ?? tokens[0];
   if (!chosen) return notice("warning", "No enabled token's value is known here. ", h("a", { href: href("/settings/tokens/shipping") }, "Create one"), " to ship with.");
@@ -57,7 +63,7 @@ function content({ settings, tokens }, signal, onMove) {
   return h(
     "div",
     { class: "stack" },
-    arrival(signal),
+    arrival(before, signal),
     card(
       null,
       { id: "paste" },
@@ -89,27 +95,48 @@ function instructions(shipper, to) {
   ];
 }
 
-// Says when the first log arrives while the page is open, and what was last there before.
-function arrival(signal) {
-  const text = h("div", { class: "arrival-text", "aria-live": "polite" }, h("strong", {}, "Waiting for logs"), h("p", {}, "This turns green as soon as a log arrives."));
+// Says when the first log arrives while the page is open, and which was the last `before`. What arrives before the connection that
+// tells of it is open, or while it is broken, is found by a search.
+function arrival(before, signal) {
+  const waits = before
+    ? [h("strong", {}, "Waiting for a new log"), h("p", {}, `The last one arrived ${ago(before.time / 1000)}. This turns green as soon as the next does.`)]
+    : [h("strong", {}, "Waiting for logs"), h("p", {}, "This turns green as soon as a log arrives.")];
+  const text = h("div", { class: "arrival-text", "aria-live": "polite" }, waits);
   const box = h("section", { class: "arrival waiting", "aria-label": "Live check" }, h("span", { class: "arrival-light", "aria-hidden": "true" }), text);
-  api.get("/v1/logs", { limit: 1, from: "now-30d" }, signal).then(({ logs }) => {
-    if (!logs[0] || box.classList.contains("arrived")) return;
-    fill(text, h("strong", {}, "Waiting for a new log"), h("p", {}, `The last one arrived ${ago(logs[0].time / 1000)}. This turns green as soon as the next does.`));
-  }, () => {});
-  const tail = api.stream("/v1/logs/tail", {});
-  tail.addEventListener("log", (event) => {
-    tail.close();
+  const waiting = new AbortController();
+  signal.addEventListener("abort", () => waiting.abort());
+  const arrived = (line) => {
+    if (waiting.signal.aborted) return;
+    waiting.abort();
     box.classList.replace("waiting", "arrived");
     fill(box.querySelector(".arrival-light"), icon("check"));
     announce("First log received");
     fill(
       text,
       h("strong", {}, "First log received"),
-      h("p", {}, h("code", {}, `${logTime(Date.now())}  ${event.data}`)),
+      h("p", {}, h("code", {}, `${logTime(Date.now())}  ${line}`)),
       h("a", { href: href("/explore", { from: "now-15m" }) }, "Look at it in Explore"),
     );
-  });
-  signal.addEventListener("abort", () => tail.close());
+  };
+  listen(arrived, before, waiting.signal);
   return box;
+}
+
+// The newest log, if there is one that can be had.
+const newest = (signal) => api.getWritten("/v1/logs", { limit: 1, from: "now-30d" }, signal).then((answer) => pageOf(answer).logs[0], () => undefined);
+
+// Calls `arrived(line)` with what arrives after `before`, until `signal`.
+function listen(arrived, before, signal) {
+  const tail = api.stream("/v1/logs/tail", {});
+  signal.addEventListener("abort", () => tail.close());
+  tail.addEventListener("log", (event) => arrived(event.data));
+  const look = async () => {
+    const now = await newest(signal);
+    if (now && (now.time !== before?.time || now.line !== before.line)) arrived(now.line);
+  };
+  tail.addEventListener("open", () => (look(), setTimeout(look, FOUND_MS)));
+  // The browser tries again by itself, unless it was refused.
+  tail.addEventListener("error", () => {
+    if (tail.readyState === EventSource.CLOSED && !signal.aborted) setTimeout(() => signal.aborted || listen(arrived, before, signal), RETRY_MS);
+  });
 }
