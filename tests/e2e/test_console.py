@@ -59,6 +59,9 @@ class Console(unittest.TestCase):
     def test_whatever_is_in_a_log_and_in_an_address(self):
         self.play("hostile")
 
+    def test_whatever_is_slow(self):
+        self.play("slow")
+
     def test_every_page_in_light_and_dark_on_desk_and_phone(self):
         self.play("tour")
 

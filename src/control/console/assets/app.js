@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { fill, h } from "./dom.js";
 import { failed, loading, nothingHere } from "./components/states.js";
-import { dismiss } from "./components/toast.js";
+import { dismiss, toast } from "./components/toast.js";
 import { keepShortcuts } from "./shortcuts.js";
 import { applyTheme } from "./theme.js";
 import { go, here, href } from "./router.js";
@@ -27,6 +27,8 @@ const DOORS = { "/login": "login", "/setup": "setup", "/join": "join" };
 
 const root = document.getElementById("root");
 let session = null;
+// Whether it is known who is looking; until then the address may change, and nothing is shown for it.
+let isKnown = false;
 // The page that is shown: its path, its context, and what it does when only the view's parameters change.
 let shown = null;
 
@@ -48,7 +50,7 @@ async function start() {
     return startRecipient(root, shareToken);
   }
   api.whenOver(checkSession);
-  addEventListener("hashchange", show);
+  addEventListener("hashchange", () => isKnown && show());
   // A link to another page tells of itself here, too, before the hash is said to have changed.
   addEventListener("popstate", () => shown?.path === here().path && shown.moved?.());
   root.replaceChildren(h("div", { class: "start" }, loading(3)));
@@ -67,6 +69,7 @@ async function openSession() {
     session = null;
     root.dataset.setupNeeded = String(error.parameters.setupNeeded === true);
   }
+  isKnown = true;
   await show();
 }
 
@@ -111,7 +114,9 @@ function showAnew() {
 async function showDoor(name, params) {
   leave();
   root.removeAttribute("class");
+  const { path } = here();
   const { door } = await import("./pages/doors.js");
+  if (here().path !== path) return;
   const setupNeeded = root.dataset.setupNeeded === "true";
   fill(root, door(name, params, { setupNeeded, entered }));
   document.title = "Shipgate";
@@ -125,7 +130,12 @@ function entered(opened, next) {
 }
 
 async function signOut() {
-  await api.remove("/v1/session");
+  try {
+    await api.remove("/v1/session");
+  } catch (error) {
+    // Whoever is out already is.
+    if (error.status !== 401) return toast(error.message, "failed");
+  }
   session = null;
   leave();
   go("/login");
@@ -146,10 +156,11 @@ async function showPage(path, page) {
   document.title = `${page?.title ?? "Not found"} · Shipgate`;
   const main = h("main", { id: "main", tabindex: "-1" }, loading());
   fill(root, shell({ session, path, may, signOut }, main));
-  const content = page ? (await page.load()).page(context) : nothingHere();
+  const code = await page?.load();
+  // Whoever went on meanwhile has left it before it began.
   if (shown !== mine) return;
-  fill(main, content);
-  (main.querySelector("[autofocus]") ?? main.querySelector("h1") ?? main).focus({ preventScroll: true });
+  fill(main, code ? code.page(context) : nothingHere());
+  if (document.activeElement === document.body) (main.querySelector("h1") ?? main).focus({ preventScroll: true });
 }
 
 start();

@@ -39,13 +39,14 @@ function append(element, children) {
   }
 }
 
-// Puts `children` in the place of what `container` holds. Focus stays on the element with the same data-key.
+// Puts `children` in the place of what `container` holds. Focus stays on the element with the same data-key; if that has gone, it
+// goes to the one called "new".
 export function fill(container, ...children) {
   const held = document.activeElement;
   const key = container.contains(held) ? held.dataset?.key : undefined;
   container.replaceChildren();
   append(container, children);
-  if (key) container.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+  if (key) (container.querySelector(`[data-key="${CSS.escape(key)}"]`) ?? document.querySelector('[data-key="new"]'))?.focus();
   return container;
 }
 
@@ -64,11 +65,10 @@ export function announce(text) {
   requestAnimationFrame(() => (announcer.textContent = text));
 }
 
-// Calls `action` once nothing was said for `milliseconds`.
-export function debounced(milliseconds, action) {
+// Calls `act` again and again until `signal`: `milliseconds` after it was done, however long that takes.
+export function every(milliseconds, act, signal) {
   let timer;
-  return (...values) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => action(...values), milliseconds);
-  };
+  const later = () => (timer = signal.aborted || setTimeout(() => Promise.resolve(act()).finally(later), milliseconds));
+  later();
+  signal.addEventListener("abort", () => clearTimeout(timer));
 }

@@ -1,7 +1,7 @@
 // The page as the recipient of a sharing link sees it: one view, read with the link's token and nothing else.
 
 import * as api from "./api.js";
-import { fill, h, shown } from "./dom.js";
+import { every, fill, h, shown } from "./dom.js";
 import { failed, loading } from "./components/states.js";
 import { dropdown } from "./components/menu.js";
 import { dismiss } from "./components/toast.js";
@@ -103,15 +103,18 @@ function invalid() {
 // ends it.
 function watch(share, changed, signal) {
   let known = JSON.stringify(share);
+  let isAsking = false;
   const check = async () => {
-    if (document.hidden) return;
+    // A later answer would be overtaken by an earlier one.
+    if (document.hidden || isAsking) return;
+    isAsking = true;
     // What cannot be asked now is asked the next time.
     const now = await api.get("/v1/share", { again: true }, signal).catch(() => null);
+    isAsking = false;
     if (signal.aborted || !now || JSON.stringify(now) === known) return;
     known = JSON.stringify(now);
     changed(now);
   };
-  const timer = setInterval(check, CHECK_MS);
+  every(CHECK_MS, check, signal);
   document.addEventListener("visibilitychange", check, { signal });
-  signal.addEventListener("abort", () => clearInterval(timer));
 }

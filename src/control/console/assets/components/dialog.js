@@ -2,6 +2,7 @@
 
 import { freshId, h } from "../dom.js";
 import { icon } from "../icons.js";
+import { toast } from "./toast.js";
 
 // What a dialog asks belongs to the page it was opened on; what one shows this once stays until it is closed there.
 addEventListener("hashchange", () => document.querySelectorAll("dialog[open]:not([data-once])").forEach((dialog) => dialog.close()));
@@ -78,7 +79,8 @@ export function formDialog({ title, fields, action, submit, wide }) {
   return openActing({ title, wide, content: fields, action, act: submit });
 }
 
-// Whoever closes the dialog, or goes back, while the work is under way still gets its answer: it may be shown this once.
+// Whoever closes the dialog, or goes back, while the work is under way still gets its answer: it may be shown this once. That it
+// failed is said, too.
 async function openActing({ title, wide, content, action, danger, act }) {
   let underWay;
   const answer = await openDialog({ title, wide, body: (close) => actingForm({ content, action, danger, close, act: () => (underWay = act()) }) });
@@ -106,6 +108,7 @@ function actingForm({ content, action, danger, close, act }) {
       close(await act());
     } catch (error) {
       if (error.status === undefined) throw error;
+      if (!form.isConnected && error.message) toast(error.message, "failed");
       problem.textContent = error.message;
       button.disabled = false;
       button.removeAttribute("aria-busy");

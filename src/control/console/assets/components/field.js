@@ -95,25 +95,33 @@ export function toggle({ label, on, flip, locked, key }) {
     },
     h("span", { class: "toggle-knob" }),
   );
-  button.addEventListener("click", async () => {
-    if (locked || button.getAttribute("aria-busy")) return;
-    button.setAttribute("aria-busy", "true");
+  const press = busyWith(button, async () => {
     button.setAttribute("aria-checked", String(!on));
     try {
       await flip(!on);
     } catch (error) {
       button.setAttribute("aria-checked", String(on));
       if (error.status === undefined) throw error;
-    } finally {
-      button.removeAttribute("aria-busy");
     }
   });
+  button.addEventListener("click", () => locked || press());
   return locked ? h("span", { class: "locked" }, button, h("span", { class: "unseen", id }, locked)) : button;
 }
 
-// A button that cannot be used says why.
-export function iconButton(symbol, label, { locked, ...properties } = {}) {
-  return h(
+// `act`, which does not begin again while it is under way; `button` says so.
+export const busyWith = (button, act) => async (event) => {
+  if (button.getAttribute("aria-busy")) return;
+  button.setAttribute("aria-busy", "true");
+  try {
+    await act(event);
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+};
+
+// A button that cannot be used says why; one that is at it already does not begin again.
+export function iconButton(symbol, label, { locked, onclick, ...properties } = {}) {
+  const button = h(
     "button",
     {
       class: "icon-button",
@@ -122,8 +130,10 @@ export function iconButton(symbol, label, { locked, ...properties } = {}) {
       title: locked ?? label,
       "aria-disabled": locked ? "true" : null,
       ...properties,
-      onclick: locked ? (event) => event.preventDefault() : properties.onclick,
     },
     icon(symbol),
   );
+  if (locked) button.addEventListener("click", (event) => event.preventDefault());
+  else if (onclick) button.addEventListener("click", busyWith(button, onclick));
+  return button;
 }

@@ -20,6 +20,8 @@ export function histogram(zoom) {
   whole.show = (data) => {
     chart.data = data && { ...data, buckets: withoutGaps(data) };
     chart.at = null;
+    // What was dragged over is no longer there.
+    chart.dragging = null;
     tip.hidden = true;
     whole.classList.remove("stale");
     draw(chart);

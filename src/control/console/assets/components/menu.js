@@ -16,9 +16,9 @@ export function dropdown(button, content, { label, kind = "panel" } = {}) {
     button.setAttribute("aria-expanded", String(event.newState === "open"));
     if (event.newState !== "open") return;
     fill(panel, content(close));
-    // Once it can be measured, and before it is drawn.
-    requestAnimationFrame(() => place(panel, button));
   });
+  // Once it can be measured, and before it is drawn; again when what it waited for has come.
+  new ResizeObserver(() => panel.matches(":popover-open") && place(panel, button)).observe(panel);
   panel.addEventListener("toggle", (event) => {
     if (event.newState !== "open") return;
     panel.querySelector("[data-first], input, button, a")?.focus();

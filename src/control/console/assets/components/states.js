@@ -55,14 +55,31 @@ export function nothingHere() {
   });
 }
 
-// Shows `load()`'s answer with `show`, or what stands in its place. What is there already stays until the answer comes.
+// Of several questions about the same thing the last one's answer counts: `const isLast = turn()` before one asks, and when the
+// answer is there, `isLast()`.
+export function turns() {
+  let last;
+  return () => {
+    const mine = (last = {});
+    return () => last === mine;
+  };
+}
+
+// Whose turn it is, by the place that the answer is for.
+const turnsOf = new WeakMap();
+
+// Shows `load()`'s answer with `show`, or what stands in its place. What is there already stays until the answer comes; the answer
+// to an earlier question for the same place comes too late.
 export async function into(place, load, show, lines) {
+  if (!turnsOf.has(place)) turnsOf.set(place, turns());
+  const isLast = turnsOf.get(place)();
   if (!place.childElementCount || place.querySelector(".failed")) fill(place, loading(lines));
   try {
     const answer = await load();
+    if (!isLast()) return;
     fill(place, show(answer));
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (error.name === "AbortError" || !isLast()) return;
     if (error.status === undefined) throw error;
     fill(place, failed(error, () => into(place, load, show, lines)));
   }

@@ -22,7 +22,7 @@ export function page({ path, signal }) {
 }
 
 function content(tokens, show) {
-  const create = h("button", { class: "button primary", type: "button", onclick: () => createToken(show) }, icon("plus"), "New API token");
+  const create = h("button", { class: "button primary", type: "button", "data-key": "new", onclick: () => createToken(show) }, icon("plus"), "New API token");
   return h(
     "div",
     {},
@@ -35,7 +35,7 @@ function content(tokens, show) {
           tokens.map((token) => [
             h("span", { class: "name-cell" }, h("strong", {}, token.name)),
             h("time", { title: exact(token.createdAt * 1000) }, date(token.createdAt)),
-            h("span", { class: "row-actions" }, iconButton("trash", `Delete ${token.name}`, { onclick: () => deleteToken(token, show) })),
+            h("span", { class: "row-actions" }, iconButton("trash", `Delete ${token.name}`, { "data-key": `delete-${token.id}`, onclick: () => deleteToken(token, show) })),
           ]),
         ),
   );

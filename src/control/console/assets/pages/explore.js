@@ -1,7 +1,7 @@
 // Explore: what is in the log. The view, that is query, times and columns, lives in the URL.
 
 import * as api from "../api.js";
-import { announce, fill, h } from "../dom.js";
+import { announce, every, fill, h } from "../dom.js";
 import { empty, failed, loading } from "../components/states.js";
 import { histogram } from "../components/histogram.js";
 import { toast } from "../components/toast.js";
@@ -112,6 +112,8 @@ class Explore {
     this.running?.abort();
     const running = (this.running = new AbortController());
     this.stopTail();
+    // It goes on from where the question before stood.
+    this.cursor = null;
     this.bar?.show?.(this.state.query);
     if (this.bar) this.range.show();
     else this.said();
@@ -139,6 +141,8 @@ class Explore {
     this.results.classList.remove("stale");
     this.cursor = cursor;
     this.tools.took(tookMs, partial);
+    // How many there were is no answer to this question.
+    if (this.chart.classList.contains("stale")) this.tools.counted(null);
     if (logs.length === 0) {
       fill(this.results, this.nothing());
       announce("No logs found");
@@ -155,6 +159,7 @@ class Explore {
     if (error.status === undefined) throw error;
     this.results.classList.remove("stale");
     this.setLive(false);
+    this.stopTail();
     this.tools.counted(null);
     if (error.status === 400 && this.bar) {
       // Without a column the query is not what is wrong: a time is, most likely.
@@ -185,7 +190,10 @@ class Explore {
       this.chart.show({ ...found, from: instant(this.state.from, now), to: instant(this.state.to, now) });
       this.tools.counted(found.total, found.partial);
     } catch (error) {
-      if (!api.isAbort(error)) this.chart.show({ from: 0, to: 0, intervalMs: 1, buckets: [] });
+      // What a live view shows already stays until it can be asked again.
+      if (api.isAbort(error) || !this.chart.classList.contains("stale")) return;
+      this.chart.show({ from: 0, to: 0, intervalMs: 1, buckets: [] });
+      this.tools.counted(null);
     }
   }
 
@@ -253,8 +261,10 @@ class Explore {
 
   goLive(on) {
     this.setLive(on);
-    if (on) this.startTail();
-    else this.stopTail();
+    if (on) return this.startTail();
+    this.stopTail();
+    // Nothing is waited for any more.
+    if (this.results.querySelector(".waiting-text")) this.run();
   }
 
   // Whether the view is live, as its URL says.
@@ -265,7 +275,7 @@ class Explore {
   }
 
   stopTail() {
-    clearInterval(this.liveTimer);
+    this.live?.abort();
     this.tail?.stop();
     this.tail = null;
     this.tools.live(false);
@@ -299,7 +309,8 @@ class Explore {
         api.get("/v1/logs", { limit: 1, from: "now-1s" }, this.signal).catch(() => {}).then(() => this.say(why));
       },
     });
-    this.liveTimer = setInterval(() => document.hidden || this.drawChart(this.signal), LIVE_REFRESH_MS);
+    const { signal } = (this.live = new AbortController());
+    every(LIVE_REFRESH_MS, () => document.hidden || this.chart.classList.contains("stale") || this.drawChart(signal), signal);
     announce(`Live tail on. ${whole(LIMIT)} newest logs above.`);
   }
 }

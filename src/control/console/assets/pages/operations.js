@@ -1,12 +1,12 @@
 // Operations: whether gateways serve, how much comes, what is refused and why, and who still ships with a token that opens nothing.
 
 import * as api from "../api.js";
-import { fill, h } from "../dom.js";
+import { every, fill, h } from "../dom.js";
 import { meter, sparkline } from "../components/drawings.js";
 import { confirm } from "../components/dialog.js";
 import { iconButton } from "../components/field.js";
 import { dropdown } from "../components/menu.js";
-import { empty, into, notice } from "../components/states.js";
+import { empty, into, notice, turns } from "../components/states.js";
 import { table } from "../components/table.js";
 import { card, pageHead, tabs } from "../components/tabs.js";
 import { toast } from "../components/toast.js";
@@ -52,6 +52,7 @@ export function page({ path, session, signal }) {
   const place = h("div", {});
   const stale = h("div", { role: "status" });
   const samples = [];
+  const turn = turns();
   const load = async () => {
     const [gateways, refused] = await Promise.all([api.get("/v1/gateways", {}, signal), api.get("/v1/log-shipping/refused-tokens", { limit: REFUSED_MAX }, signal)]);
     const serving = gateways.filter((gateway) => gateway.state === "serving");
@@ -59,23 +60,25 @@ export function page({ path, session, signal }) {
     if (samples.length > SAMPLES_MAX) samples.shift();
     return { gateways, serving, refused, samples, own: session.account.accountId };
   };
-  const show = () => into(place, load, (data) => content(data, show), 6);
+  // What is being renewed meanwhile comes too late.
+  const show = () => (turn(), into(place, load, (data) => content(data, show), 6));
   show();
   let last = Date.now();
   const isInUse = () => document.hidden || document.querySelector("dialog[open], .popover:popover-open") || place.querySelector(".failed, .loading");
-  const timer = setInterval(async () => {
+  const renew = async () => {
     if (isInUse()) return;
+    const isLast = turn();
     try {
       const data = await load();
       last = Date.now();
-      if (isInUse()) return;
+      if (!isLast() || isInUse()) return;
       fill(stale);
       fill(place, content(data, show));
     } catch (error) {
       if (!signal.aborted) fill(stale, notice("warning", `What follows is of ${clock(last)}: ${error.message} This page goes on trying.`));
     }
-  }, REFRESH_MS);
-  signal.addEventListener("abort", () => clearInterval(timer));
+  };
+  every(REFRESH_MS, renew, signal);
   return h("div", { class: "page" }, pageHead("Operations", "Whether gateways serve, how much comes, and what is refused. Renewed every five seconds."), tabs("Operations", path, OPERATIONS_TABS), stale, place);
 }
 
@@ -140,7 +143,7 @@ function gatewayTable(gateways, show) {
     h("span", { class: "faint" }, gateway.version),
     gateway.state === "serving"
       ? h("span", {})
-      : h("span", { class: "row-actions" }, iconButton("trash", `Forget ${gateway.id}`, { onclick: () => forget(gateway, show) })),
+      : h("span", { class: "row-actions" }, iconButton("trash", `Forget ${gateway.id}`, { "data-key": `forget-${gateway.id}`, onclick: () => forget(gateway, show) })),
   ]));
 }
 
@@ -193,7 +196,7 @@ function offender(token, own) {
   return h(
     "li",
     {},
-    h("p", {}, first ? ["A shipper at ", h("code", {}, first.sourceAddress)] : "Somebody", ` still uses ${STATES[token.state]}, `, h("a", { href: href("/operations/audit", { token: token.id }), title: "What was done to it" }, token.name), token.accountId !== own && h("span", { class: "faint" }, ` of account ${token.accountId}`), "."),
+    h("p", {}, first ? ["A shipper at ", h("code", {}, first.sourceAddress)] : "Somebody", ` still uses ${STATES[token.state]}, `, h("a", { href: href("/operations/audit", { token: token.id }), title: "What was done to it", "data-key": `audit-${token.id}` }, token.name), token.accountId !== own && h("span", { class: "faint" }, ` of account ${token.accountId}`), "."),
     told([counted(after?.requests ?? 0, "batch", "batches"), after?.lastSeenAt && when(after.lastSeenAt), first?.userAgent, others > 0 && `and ${counted(others, "more source")}`]),
   );
 }

@@ -31,7 +31,7 @@ const isOver = (token) => token.expirationDate && token.expirationDate * 1000 <=
 
 function tokenList({ tokens, filters }, show) {
   const open = tokens.filter((token) => !token.filters?.length && !token.suspended);
-  const add = h("button", { class: "button primary", type: "button", onclick: () => editToken(null, filters, show) }, icon("plus"), "Add shared token");
+  const add = h("button", { class: "button primary", type: "button", "data-key": "new", onclick: () => editToken(null, filters, show) }, icon("plus"), "Add shared token");
   return h(
     "section",
     { "aria-labelledby": "shared-tokens" },
@@ -56,7 +56,7 @@ function tokenList({ tokens, filters }, show) {
 function tokenRow(token, filters, show) {
   return [
     h("span", { class: "name-cell" }, h("strong", {}, token.name), isOver(token) && h("span", { class: "badge danger" }, "expired")),
-    secret(token.token, `the shared token ${token.name}`),
+    secret(token.token, `the shared token ${token.name}`, `copy-${token.id}`),
     filterChips(token, filters),
     token.lastUsed ? h("time", { title: exact(token.lastUsed * 1000) }, ago(token.lastUsed)) : h("span", { class: "faint" }, "never"),
     h("span", { class: "number" }, short(token.views ?? 0)),
@@ -64,8 +64,8 @@ function tokenRow(token, filters, show) {
     h(
       "span",
       { class: "row-actions" },
-      iconButton("filter", `Edit ${token.name} and its filters`, { onclick: () => editToken(token, filters, show) }),
-      iconButton("trash", `Delete ${token.name}`, { onclick: () => deleteToken(token, show) }),
+      iconButton("filter", `Edit ${token.name} and its filters`, { "data-key": `edit-${token.id}`, onclick: () => editToken(token, filters, show) }),
+      iconButton("trash", `Delete ${token.name}`, { "data-key": `delete-${token.id}`, onclick: () => deleteToken(token, show) }),
     ),
   ];
 }
@@ -162,7 +162,7 @@ async function deleteToken(token, show) {
 }
 
 function filterList({ tokens, filters }, show) {
-  const add = h("button", { class: "button", type: "button", onclick: () => addFilter(show) }, icon("plus"), "Add filter");
+  const add = h("button", { class: "button", type: "button", "data-key": "new-filter", onclick: () => addFilter(show) }, icon("plus"), "Add filter");
   return h(
     "section",
     { "aria-labelledby": "filters" },
@@ -183,7 +183,7 @@ function filterList({ tokens, filters }, show) {
             h("code", {}, filter.field),
             h("code", {}, filter.value),
             usedBy(usersOf(filter, tokens)),
-            h("span", { class: "row-actions" }, iconButton("trash", `Delete the filter ${nameOf(filter)}`, { onclick: () => deleteFilter(filter, tokens, show) })),
+            h("span", { class: "row-actions" }, iconButton("trash", `Delete the filter ${nameOf(filter)}`, { "data-key": `delete-filter-${filter.id}`, onclick: () => deleteFilter(filter, tokens, show) })),
           ]),
         ),
   );

@@ -1,12 +1,12 @@
 // Manage tokens > Data shipping tokens.
 
 import * as api from "../api.js";
-import { announce, fill, h } from "../dom.js";
+import { announce, every, fill, h } from "../dom.js";
 import { copyIcon, secret } from "../components/copy.js";
 import { confirm, formDialog } from "../components/dialog.js";
 import { meter } from "../components/drawings.js";
 import { field, iconButton, toggle } from "../components/field.js";
-import { into, notice } from "../components/states.js";
+import { into, notice, turns } from "../components/states.js";
 import { table } from "../components/table.js";
 import { toast } from "../components/toast.js";
 import { ago, counted, date, exact, short, whole } from "../format.js";
@@ -22,10 +22,9 @@ const REFRESH_MS = 10_000;
 
 export function page({ path, signal }) {
   const place = h("div", {});
-  const view = { place, signal, renaming: null, data: null };
+  const view = { place, signal, renaming: null, data: null, turn: turns() };
   into(place, () => load(signal), (data) => begin(view, data));
-  const timer = setInterval(() => refresh(view, true), REFRESH_MS);
-  signal.addEventListener("abort", () => clearInterval(timer));
+  every(REFRESH_MS, () => refresh(view, true), signal);
   return tokenPage(path, place);
 }
 
@@ -58,14 +57,28 @@ function begin(view, data) {
   return view.frame;
 }
 
+// Whether something is being done here, which what comes by itself must not disturb.
+const isBusy = (view) => !view.data || view.renaming || document.hidden || document.querySelector("dialog[open]") || view.frame.querySelector("[aria-busy], .copied");
+
+// What was on its way when this began comes too late, and so does what comes by itself (`quietly`) when something is being done.
 async function refresh(view, quietly = false) {
-  if (quietly && (!view.data || view.renaming || document.hidden || document.querySelector("dialog[open]"))) return;
+  if (quietly && isBusy(view)) return;
+  const isLast = view.turn();
   try {
-    view.data = await load(view.signal);
+    const data = await load(view.signal);
+    if (!isLast() || (quietly && isBusy(view))) return;
+    view.data = data;
     if (!view.renaming) draw(view);
   } catch (error) {
     if (!api.isAbort(error) && !quietly) toast(error.message, "failed");
   }
+}
+
+// What is known has changed here: what is on its way was said before that.
+function changed(view, token, now) {
+  view.turn();
+  Object.assign(token, now);
+  Object.assign(view.data.tokens.find(({ id }) => id === token.id) ?? {}, now);
 }
 
 function draw(view) {
@@ -176,7 +189,9 @@ function startRenaming(view, token) {
 function renameForm(view, token) {
   const input = h("input", { class: "input small", value: token.name, maxlength: 100, required: true, "aria-label": `New name of ${token.name}`, "data-key": "renaming" });
   const problem = h("span", { class: "field-problem", role: "alert" });
+  const isOver = () => view.renaming !== token.id;
   const end = () => {
+    if (isOver()) return;
     view.renaming = null;
     draw(view);
     view.frame.querySelector(`[data-key="rename-${token.id}"]`)?.focus();
@@ -194,12 +209,19 @@ function renameForm(view, token) {
     event.preventDefault();
     const name = input.value.trim();
     if (name === token.name) return end();
+    if (input.readOnly) return;
+    input.readOnly = true;
+    problem.textContent = "";
     try {
-      Object.assign(token, await api.put(`${TOKENS}/${token.id}`, { name }));
+      changed(view, token, await api.put(`${TOKENS}/${token.id}`, { name }));
       announce(`Renamed to ${name}`);
+      // Somebody who did not wait may be about to rename another one.
+      if (view.renaming === null) draw(view);
       end();
     } catch (error) {
+      if (isOver()) return toast(error.message, "failed");
       problem.textContent = error.message;
+      input.readOnly = false;
       input.focus();
     }
   });
@@ -209,6 +231,7 @@ function renameForm(view, token) {
 
 async function setEnabled(view, token, on) {
   const usage = on ? null : await usageNow(view, token);
+  if (isElsewhere(view)) throw new api.ApiError(0, { message: "" });
   if (isInUse(usage)) {
     const sure = await confirm({
       title: `Disable “${token.name}”?`,
@@ -252,8 +275,12 @@ function stillShipping(usage) {
   );
 }
 
+// Whether one went on to something else while it was asked who ships: nothing is stopped then.
+const isElsewhere = (view) => view.signal.aborted || document.querySelector("dialog[open]") !== null;
+
 async function deleteToken(view, token) {
   const usage = await usageNow(view, token);
+  if (isElsewhere(view)) return;
   const sure = await confirm({
     title: `Delete “${token.name}”?`,
     content: [stillShipping(usage), h("p", {}, "Whoever ships with it is refused within a moment, and it cannot be brought back. Lines that were accepted stay in your log.")],
@@ -263,7 +290,6 @@ async function deleteToken(view, token) {
   if (!sure) return;
   toast(`“${token.name}” is deleted.`);
   await refresh(view);
-  view.frame.querySelector('[data-key="new"]')?.focus();
 }
 
 async function createToken(view) {
@@ -277,5 +303,6 @@ async function createToken(view) {
   if (!created) return;
   toast(`“${created.name}” is created and enabled. Click its token to copy it.`);
   await refresh(view);
-  view.frame.querySelector(`[data-key="copy-${created.id}"]`)?.focus();
+  // Unless one went on to something else meanwhile.
+  if (document.activeElement?.dataset.key === "new") view.frame.querySelector(`[data-key="copy-${created.id}"]`)?.focus();
 }

@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { h } from "../dom.js";
 import { snippet } from "../components/copy.js";
 import { confirm, formDialog, openDialog } from "../components/dialog.js";
-import { field, segments } from "../components/field.js";
+import { busyWith, field, segments } from "../components/field.js";
 import { dropdown } from "../components/menu.js";
 import { into } from "../components/states.js";
 import { table } from "../components/table.js";
@@ -20,7 +20,7 @@ export function page({ session, signal }) {
   const place = h("div", {});
   const show = () => into(place, () => api.get(USERS, {}, signal), (users) => list(users.users ?? users, session.user, show));
   show();
-  const invite = h("button", { class: "button primary", type: "button", onclick: () => inviteUser(show) }, icon("plus"), "Invite user");
+  const invite = h("button", { class: "button primary", type: "button", "data-key": "new", onclick: () => inviteUser(show) }, icon("plus"), "Invite user");
   return h(
     "div",
     { class: "page" },
@@ -54,14 +54,14 @@ function state(user) {
 }
 
 function actions(user, last, show) {
-  const button = h("button", { class: "icon-button", type: "button", "aria-label": `Actions for ${user.email}`, title: "Actions" }, icon("more"));
+  const button = h("button", { class: "icon-button", type: "button", "aria-label": `Actions for ${user.email}`, title: "Actions", "data-key": `actions-${user.id}` }, icon("more"));
   const why = last ? "The account keeps at least one active admin" : null;
   const item = (symbol, text, act, { locked, danger } = {}) =>
     h("button", { type: "button", class: danger ? "danger" : null, "aria-disabled": locked ? "true" : null, title: locked, onclick: locked ? null : act }, icon(symbol), h("span", {}, text, locked && h("small", {}, locked)));
   return dropdown(
     button,
     (close) => {
-      const then = (act) => () => (close(), act());
+      const then = (act) => () => (close(), busyWith(button, act)());
       return h(
         "div",
         {},
