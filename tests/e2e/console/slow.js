@@ -1,9 +1,9 @@
 // What is slow spoils nothing: an answer that comes after a later one, or after one has gone on to something else, is not shown; what
-// is pressed twice is done once; what failed is said.
+// is pressed twice is done once; what failed is said. And what a page says in passing can be read, heard and put away.
 'use strict';
 
 const assert = require('node:assert/strict');
-const { eventually, found, play, setUp, ship } = require('./browser.js');
+const { accessible, eventually, found, play, setUp, ship } = require('./browser.js');
 
 // More than Explore shows at once.
 const LOGS = 120;
@@ -192,6 +192,41 @@ async function notSignedOut(page) {
     assert.match(page.url(), /settings\/general/);
 }
 
+// What is said in passing.
+async function toasts(page) {
+    const toast = page.locator('.toast');
+    // Says `texts` at once, goes to the last one's button, and gives what is there.
+    const say = (...texts) => page.evaluate(async (texts) => {
+        const { toast } = await import('/assets/components/toast.js');
+        for (const text of texts) toast(text);
+        const toasts = [...document.querySelectorAll('.toast')];
+        toasts.at(-1).querySelector('button').focus();
+        return toasts.map((each) => each.innerText.trim());
+    }, texts);
+    await page.goto('/#/settings/tokens/shared');
+    // What is added to it is read out, since it is there before.
+    const rack = await page.locator('.toasts[role="status"][aria-live="polite"]:popover-open').elementHandle();
+    await page.getByRole('button', { name: 'Add filter' }).click();
+    await page.getByLabel('Field', { exact: true }).fill('env');
+    await page.getByLabel('Value').fill('test');
+    await page.getByRole('dialog').getByRole('button', { name: 'Add filter' }).click();
+    await toast.getByText('“env: test” is added. Choose it for a shared token.').waitFor();
+    assert.ok(await rack.evaluate((element) => element.isConnected && element.querySelector('.toast') !== null), 'it is not read out');
+    await toast.waitFor({ state: 'detached' });
+
+    // The two that were said last; the one somebody is at stays until it is put away, by its button or with Esc.
+    assert.deepEqual(await say('first', 'second', 'third'), ['second', 'third']);
+    await toast.filter({ hasText: 'second' }).waitFor({ state: 'detached' });
+    assert.deepEqual(await toast.allInnerTexts(), ['third']);
+    await page.keyboard.press('Enter');
+    await toast.waitFor({ state: 'detached' });
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
+    await say('fourth');
+    await accessible(page, 'a toast');
+    await page.keyboard.press('Escape');
+    await toast.waitFor({ state: 'detached' });
+}
+
 play(async (browser) => {
     const { admin, page } = await setUp(browser);
     const { token } = await page.evaluate(async () => {
@@ -205,5 +240,6 @@ play(async (browser) => {
     await renewal(page);
     await searches(page, token);
     await notSignedOut(page);
+    await toasts(page);
     await admin.leave();
 });

@@ -1,4 +1,4 @@
-// A word at the edge of the screen that goes away by itself.
+// A word at the edge of the screen that goes away by itself, or with Esc.
 
 import { h, shown } from "../dom.js";
 import { icon } from "../icons.js";
@@ -6,11 +6,13 @@ import { icon } from "../icons.js";
 const SECONDS = 5;
 // How many there are at once; the oldest goes first.
 const MOST = 2;
-let rack = null;
+// It is there from the start: a screen reader reads what is added to a place that it knows, no more.
+const rack = document.body.appendChild(h("div", { class: "toasts", popover: "manual", role: "status", "aria-live": "polite", "aria-atomic": "false" }));
+rack.showPopover();
+addEventListener("keydown", (event) => event.key === "Escape" && dismiss());
 
 export function toast(text, kind = "done") {
   dismiss(text);
-  rack ??= document.body.appendChild(h("div", { class: "toasts", popover: "manual", role: "status", "aria-live": "polite" }));
   const note = h(
     "div",
     { class: `toast ${kind}` },
@@ -18,22 +20,31 @@ export function toast(text, kind = "done") {
     h("span", {}, text),
     h("button", { class: "icon-button", type: "button", "aria-label": "Dismiss", onclick: () => gone(note) }, icon("close")),
   );
+  if (document.querySelector("dialog[open]")) raise();
   rack.append(note);
   while (rack.childElementCount > MOST) rack.firstElementChild.remove();
-  // Again and again, so that it lies above dialogs opened meanwhile.
-  if (rack.matches(":popover-open")) rack.hidePopover();
-  rack.showPopover();
-  setTimeout(() => gone(note), SECONDS * 1000 * (kind === "done" ? 1 : 2));
+  const later = () => setTimeout(() => (isInUse(note) ? later() : gone(note)), SECONDS * 1000 * (kind === "done" ? 1 : 2));
+  later();
 }
+
+// Above a dialog that was opened meanwhile.
+function raise() {
+  rack.hidePopover();
+  rack.showPopover();
+}
+
+// Nobody loses what they are about to read or to press.
+const isInUse = (note) => note.matches(":hover, :focus-within");
 
 // Takes away those that say `text`, which the page itself says now; without one all of them, since what they were about has gone.
 export function dismiss(text) {
-  for (const note of [...(rack?.children ?? [])]) {
+  for (const note of [...rack.children]) {
     if (text === undefined || note.querySelector("span").textContent === shown(text)) gone(note);
   }
 }
 
 function gone(note) {
+  const held = note.contains(document.activeElement);
   note.remove();
-  if (!rack.childElementCount && rack.matches(":popover-open")) rack.hidePopover();
+  if (held) (rack.querySelector("button") ?? document.getElementById("main"))?.focus();
 }
