@@ -12,6 +12,7 @@ mod harness;
 mod bulk;
 mod crash;
 mod credentials;
+mod dashboards;
 mod ledger;
 mod load;
 mod planes;

@@ -248,7 +248,7 @@ fn unpacked(bytes: &[u8]) -> Vec<u8> {
     zstd::decode_all(bytes).unwrap()
 }
 
-fn search_bodies(case: &Case) -> [Value; 3] {
+fn search_bodies(case: &Case) -> [Value; 4] {
     let aggregations = json!({
         "over_time": { "date_histogram": { "field": "@timestamp", "fixed_interval": case.interval } },
         "teams": { "terms": { "field": "team", "size": 3 } },
@@ -257,6 +257,11 @@ fn search_bodies(case: &Case) -> [Value; 3] {
         json!({ "size": case.limit, "aggs": aggregations }),
         json!({ "size": 1_000, "sort": [{ "@timestamp": "asc" }], "query": { "exists": { "field": "team" } } }),
         json!({ "from": 2, "size": 3, "query": { "bool": { "must_not": [{ "term": { "env": "prod" } }] } } }),
+        json!({
+            "size": case.limit, "sort": [{ "@timestamp": "desc" }, "_doc"], "search_after": [begin_ms() + 20 * 60_000, 1],
+            "fields": ["@timestamp", "env", "user.team"],
+            "aggs": { "teams": { "terms": { "field": "user.team", "missing": "none" } } },
+        }),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Elasticsearch's aggregations: how many logs there are, by a field's values and over time, one within another.
 
 use super::super::super::error::ApiError;
-use super::query::{TIME_FIELD, options};
+use super::query::{TIME_FIELD, options, text};
 use super::{field, unsupported, wrong};
 use crate::domain::log::{Log, Scalar};
 use crate::domain::moment;
@@ -38,6 +38,8 @@ enum Kind {
         size: usize,
         count_min: u64,
         order: By,
+        /// What logs without the field count as, and whether that is a number.
+        missing: Option<(String, bool)>,
     },
     Histogram {
         interval_ms: u64,
@@ -95,7 +97,7 @@ fn parse(name: &str, value: &Value, path: &str, now_ms: u64, depth: usize) -> Re
 }
 
 fn terms(value: &Value, path: &str) -> Result<Kind, ApiError> {
-    let given = options(value, path, &["field", "size", "shard_size", "order", "min_doc_count"])?;
+    let given = options(value, path, &["field", "size", "shard_size", "order", "min_doc_count", "missing"])?;
     let name = given.get("field").and_then(Value::as_str).ok_or_else(|| wrong(path, "must have a field"))?;
     let size = whole(given, "size", path, 10)?;
     Ok(Kind::Terms {
@@ -108,7 +110,17 @@ fn terms(value: &Value, path: &str) -> Result<Kind, ApiError> {
             Some(Value::Array(keys)) if !keys.is_empty() => by(&keys[0], &format!("{path}.order[0]"))?,
             Some(order) => by(order, &format!("{path}.order"))?,
         },
+        missing: given.get("missing").map(|value| missing(value, &format!("{path}.missing"))).transpose()?,
     })
+}
+
+fn missing(value: &Value, path: &str) -> Result<(String, bool), ApiError> {
+    match text(value, path)? {
+        text if text.len() > VALUE_BYTES_MAX => {
+            Err(wrong(path, format!("has more than {VALUE_BYTES_MAX} bytes")))
+        }
+        text => Ok((text, value.is_number())),
+    }
 }
 
 fn by(value: &Value, path: &str) -> Result<By, ApiError> {
@@ -207,6 +219,7 @@ enum Counts {
 }
 
 struct Term {
+    /// All of them were; what is a text in one log is a text, in whatever order they came.
     is_number: bool,
     bucket: Bucket,
 }
@@ -267,11 +280,17 @@ impl Gather for Totals {
 fn count(plan: &[Aggregation], counts: &mut [Counts], time_ms: u64, log: &Log, room: &mut usize) {
     for (aggregation, counts) in plan.iter().zip(counts) {
         match (&aggregation.kind, counts) {
-            (Kind::Terms { field, .. }, Counts::Terms(terms)) => {
-                for (text, is_number) in values(log, field) {
+            (Kind::Terms { field, missing, .. }, Counts::Terms(terms)) => {
+                let mut found = values(log, field);
+                if found.is_empty() {
+                    found.extend(missing.clone());
+                }
+                for (text, is_number) in found {
                     if terms.contains_key(&text) || takes(room) {
                         let new = || Term { is_number, bucket: Bucket::default() };
-                        terms.entry(text).or_insert_with(new).bucket.add(aggregation, time_ms, log, room);
+                        let term = terms.entry(text).or_insert_with(new);
+                        term.is_number &= is_number;
+                        term.bucket.add(aggregation, time_ms, log, room);
                     }
                 }
             }
@@ -321,7 +340,9 @@ fn merge(counts: &mut [Counts], others: Vec<Counts>, room: &mut usize) {
                 for (text, other) in others {
                     if terms.contains_key(&text) || takes(room) {
                         let new = || Term { is_number: other.is_number, bucket: Bucket::default() };
-                        terms.entry(text).or_insert_with(new).bucket.merge(other.bucket, room);
+                        let term = terms.entry(text).or_insert_with(new);
+                        term.is_number &= other.is_number;
+                        term.bucket.merge(other.bucket, room);
                     }
                 }
             }

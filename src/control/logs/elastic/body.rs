@@ -3,6 +3,7 @@
 use super::super::super::error::ApiError;
 use super::super::asked::Span;
 use super::aggregations::{Aggregation, parse_all};
+use super::hits::{After, Shape, ShownField};
 use super::query::{TIME_FIELD, Turning};
 use super::{unsupported, wrong};
 use crate::domain::query::Query;
@@ -19,7 +20,9 @@ pub(super) struct Search {
     pub from: usize,
     pub size: usize,
     pub order: Order,
-    pub with_source: bool,
+    /// Where the page before this one ended.
+    pub after: Option<After>,
+    pub shape: Shape,
     /// Whether it is told how many match.
     pub is_counted: bool,
     pub aggregations: Vec<Aggregation>,
@@ -34,7 +37,8 @@ impl Search {
             from: 0,
             size: SIZE_DEFAULT,
             order: Order::NewestFirst,
-            with_source: true,
+            after: None,
+            shape: Shape { with_source: true, with_ties: false, fields: Vec::new() },
             is_counted: true,
             aggregations: Vec::new(),
         };
@@ -43,17 +47,19 @@ impl Search {
                 "query" => search.query = turning.query(value, "query", true)?,
                 "size" => search.size = number(value, "size")?,
                 "from" => search.from = number(value, "from")?,
-                "sort" => search.order = order(value)?,
+                "sort" => (search.order, search.shape.with_ties) = order(value)?,
+                "search_after" => {}
                 "_source" => {
-                    search.with_source =
+                    search.shape.with_source =
                         value.as_bool().ok_or_else(|| wrong("_source", "must be true or false"))?;
                 }
                 "track_total_hits" => search.is_counted = value != &Value::Bool(false),
                 "aggs" | "aggregations" => search.aggregations = parse_all(value, name, now_ms)?,
                 // Without effect here: there is no score, no version, and one answer in all its length.
                 "timeout" | "track_scores" | "version" | "explain" | "preference" | "highlight" => {}
-                // What dashboards ask beside the log itself, in which all of it is.
-                "docvalue_fields" | "stored_fields" | "fields" => {}
+                "docvalue_fields" | "fields" => search.shape.fields.extend(ShownField::parse(value, name)?),
+                // The log is there itself.
+                "stored_fields" => {}
                 "script_fields" | "runtime_mappings" if value.as_object().is_some_and(Map::is_empty) => {}
                 _ => return Err(unsupported(name)),
             }
@@ -62,6 +68,13 @@ impl Search {
             return Err(wrong("size", format!("from and size are {WINDOW_MAX} together at most")));
         }
         search.span = turning.span;
+        if let Some(value) = body.get("search_after") {
+            let keys = if body.contains_key("sort") { 1 + usize::from(search.shape.with_ties) } else { 0 };
+            search.after = Some(After::parse(value, keys, now_ms)?);
+            if search.from > 0 {
+                return Err(wrong("from", "must be 0 beside search_after"));
+            }
+        }
         Ok(search)
     }
 }
@@ -71,12 +84,13 @@ fn number(value: &Value, path: &str) -> Result<usize, ApiError> {
     number.ok_or_else(|| wrong(path, "must be a whole number"))
 }
 
-fn order(value: &Value) -> Result<Order, ApiError> {
+/// The order, and whether logs of one time are told apart in it.
+fn order(value: &Value) -> Result<(Order, bool), ApiError> {
     let keys = match value {
         Value::Array(keys) => keys.iter().enumerate().map(|(n, key)| (format!("sort[{n}]"), key)).collect(),
         key => vec![("sort".to_owned(), key)],
     };
-    let mut order = None;
+    let (mut order, mut with_ties) = (None, false);
     for (path, key) in keys {
         let named: Vec<(&str, Option<&Value>)> = match key {
             Value::String(name) => vec![(name, None)],
@@ -85,9 +99,10 @@ fn order(value: &Value) -> Result<Order, ApiError> {
         };
         for (name, how) in named {
             order = order.or(direction(name, how, &path)?);
+            with_ties |= matches!(name, "_doc" | "_shard_doc");
         }
     }
-    Ok(order.unwrap_or(Order::NewestFirst))
+    Ok((order.unwrap_or(Order::NewestFirst), with_ties))
 }
 
 /// `None`: what is equal otherwise is in the order in which it came.

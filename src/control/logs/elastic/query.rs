@@ -99,7 +99,17 @@ impl Turning {
         for query in self.clauses(clauses.get("must_not"), &format!("{path}.must_not"), false)? {
             all.push(Query::Not(Box::new(query)));
         }
-        let should = self.clauses(clauses.get("should"), &format!("{path}.should"), false)?;
+        // One that is needed and has no other beside it must match as well.
+        let is_sole = match clauses.get("should") {
+            Some(Value::Array(should)) => should.len() == 1,
+            should => should.is_some(),
+        };
+        let is_needed = match clauses.get("minimum_should_match") {
+            None => !is_optional,
+            Some(value) => matches!(value.as_u64(), Some(1..)),
+        };
+        let path_of_should = format!("{path}.should");
+        let should = self.clauses(clauses.get("should"), &path_of_should, must && is_sole && is_needed)?;
         self.count(usize::from(self.tests == before), path)?;
         let needed = match clauses.get("minimum_should_match") {
             None => usize::from(!should.is_empty() && !is_optional),
@@ -181,7 +191,8 @@ impl Turning {
     }
 
     fn range(&mut self, name: &str, value: &Value, path: &str, must: bool) -> Result<Query, ApiError> {
-        const KNOWN: &[&str] = &["gte", "gt", "lte", "lt", "format", "time_zone", "boost", "relation"];
+        const KNOWN: &[&str] =
+            &["gte", "gt", "lte", "lt", "from", "to", "format", "time_zone", "boost", "relation"];
         let given = options(value, path, KNOWN)?;
         let format = given.get("format").and_then(Value::as_str);
         if format.is_some_and(|format| !format.split("||").all(|format| FORMATS.contains(&format))) {
@@ -192,7 +203,15 @@ impl Turning {
             return Err(wrong(&format!("{path}.time_zone"), "must be UTC"));
         }
         let limit = |key: &str| -> Result<Option<Limit>, ApiError> {
-            let Some(value) = given.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
+            // Both were called otherwise once, and Grafana's annotations still say it so.
+            let keys = match key {
+                "gte" => ["gte", "from"],
+                "lte" => ["lte", "to"],
+                key => [key; 2],
+            };
+            let said =
+                keys.iter().find_map(|key| Some((key, given.get(*key).filter(|value| !value.is_null())?)));
+            let Some((key, value)) = said else { return Ok(None) };
             let path = format!("{path}.{key}");
             let limit = Limit::new(&text(value, &path)?, self.now_ms);
             match limit {
@@ -285,7 +304,8 @@ pub(super) fn options<'a>(
     }
 }
 
-fn text(value: &Value, path: &str) -> Result<String, ApiError> {
+/// A scalar's text.
+pub(super) fn text(value: &Value, path: &str) -> Result<String, ApiError> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),

@@ -59,6 +59,10 @@ fn queries_match_as_elasticsearch_says() {
             &[2, 3],
         ),
         (json!({"range": {"@timestamp": {"gte": "1769860800000", "lte": "2026-01-31T12:10"}}}), &[2, 3]),
+        (
+            json!({"range": {"@timestamp": {"from": 1_769_860_800_000_u64, "to": 1_769_861_400_000_u64, "format": "epoch_millis"}}}),
+            &[2, 3],
+        ),
         (json!({"exists": {"field": "http.status"}}), &[1, 3, 4]),
         (json!({"exists": {"field": "took"}}), &[0, 1, 2, 3]),
         (json!({"query_string": {"query": "level:error AND took:>5", "analyze_wildcard": true}}), &[1]),
@@ -108,8 +112,17 @@ fn a_time_that_must_hold_narrows_what_is_read() {
     assert_eq!(search.span.from_ms, Some(1_769_860_800_000));
     assert_eq!(search.span.to_ms, Some(1_769_861_400_500));
     for query in [
-        json!({"bool": {"must_not": [range]}}),
         json!({"bool": {"should": [range]}}),
+        json!({"bool": {"filter": [{"bool": {"should": range, "minimum_should_match": 1}}]}}),
+    ] {
+        assert_eq!(parse(&json!({"query": query})).unwrap().span, search.span, "{query}");
+    }
+    for query in [
+        json!({"bool": {"must_not": [range]}}),
+        json!({"bool": {"should": [range, {"term": {"n": 4}}]}}),
+        json!({"bool": {"should": [range], "filter": {"term": {"n": 4}}}}),
+        json!({"bool": {"should": [range], "minimum_should_match": 0}}),
+        json!({"bool": {"must_not": {"bool": {"should": [range]}}}}),
         json!({"range": {"created": {"gte": "2026-01-31T12:00:00Z"}}}),
     ] {
         assert_eq!(parse(&json!({"query": query})).unwrap().span, Default::default(), "{query}");
@@ -119,11 +132,13 @@ fn a_time_that_must_hold_narrows_what_is_read() {
 #[test]
 fn the_rest_of_the_body_says_how_much_and_in_which_order() {
     let search = parse(&json!({})).unwrap();
-    assert!((search.from, search.size, search.order) == (0, 10, Order::NewestFirst) && search.with_source);
+    assert!(
+        (search.from, search.size, search.order) == (0, 10, Order::NewestFirst) && search.shape.with_source
+    );
     let body = json!({"from": 5, "size": 100, "_source": false, "track_total_hits": false, "sort": [{"@timestamp": "asc"}]});
     let search = parse(&body).unwrap();
     assert_eq!((search.from, search.size, search.order), (5, 100, Order::OldestFirst));
-    assert!(!search.with_source && !search.is_counted);
+    assert!(!search.shape.with_source && !search.is_counted);
     for (sort, expect) in [
         (json!("@timestamp"), Order::OldestFirst),
         (
@@ -146,6 +161,9 @@ fn what_is_not_supported_is_refused_by_its_path() {
     for (body, expect) in [
         (json!({"knn": {}}), "knn"),
         (json!({"search_after": [1]}), "search_after"),
+        (json!({"search_after": [1, 2], "sort": "@timestamp"}), "search_after"),
+        (json!({"search_after": [1], "sort": "@timestamp", "from": 1}), "from"),
+        (json!({"fields": ["*"]}), "fields[0]"),
         (json!({"size": -1}), "size"),
         (json!({"from": 9_991}), "size"),
         (json!({"_source": ["a"]}), "_source"),
@@ -176,7 +194,8 @@ fn what_is_not_supported_is_refused_by_its_path() {
             "query.query_string.default_operator",
         ),
         (json!({"aggs": {"a": {"avg": {"field": "b"}}}}), "aggs.a.avg"),
-        (json!({"aggs": {"a": {"terms": {"field": "b", "missing": "c"}}}}), "aggs.a.terms.missing"),
+        (json!({"aggs": {"a": {"terms": {"field": "b", "missing": []}}}}), "aggs.a.terms.missing"),
+        (json!({"query": {"range": {"@timestamp": {"from": "yesterday"}}}}), "query.range.@timestamp.from"),
         (json!({"aggs": {"a": {"terms": {"field": "b", "order": {"1": "desc"}}}}}), "aggs.a.terms.order.1"),
         (
             json!({"aggs": {"a": {"date_histogram": {"field": "b", "fixed_interval": "1m"}}}}),
@@ -238,6 +257,19 @@ fn logs_are_counted_by_value_and_over_time() {
     assert_eq!(by_hour["h"]["buckets"][0]["doc_count"], 2);
     assert_eq!(by_hour["h"]["buckets"][0]["tags"]["buckets"][1], json!({"key": "b", "doc_count": 1}));
     assert_eq!(by_hour["h"]["buckets"][1]["doc_count"], 4);
+}
+
+#[test]
+fn logs_without_the_field_count_as_what_is_missing() {
+    let by_took = aggregated(json!({"t": {"terms": {"field": "http.status", "missing": "unknown"},
+        "aggs": {"h": {"date_histogram": {"field": "@timestamp", "fixed_interval": "1h", "min_doc_count": 1}}}}}))
+    .unwrap();
+    let buckets = by_took["t"]["buckets"].as_array().unwrap().iter();
+    let counts: Vec<_> = buckets.map(|bucket| (bucket["key"].clone(), bucket["doc_count"].clone())).collect();
+    assert_eq!(counts, [(json!("unknown"), json!(3)), (json!("500"), json!(2)), (json!(200), json!(1))]);
+    assert_eq!(by_took["t"]["buckets"][0]["h"]["buckets"][0]["doc_count"], 1);
+    let number = aggregated(json!({"n": {"terms": {"field": "none", "missing": 0}}})).unwrap();
+    assert_eq!(number["n"]["buckets"], json!([{"key": 0, "doc_count": 6}]));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use serde_json::{Map, Value, json};
 
 /// Those that are parts of the body as well, and go before them.
-const TAKEN: &[&str] = &["q", "size", "from", "_source", "track_total_hits"];
+const TAKEN: &[&str] = &["q", "size", "from", "sort", "_source", "track_total_hits"];
 /// Without effect here: about shards, indexes and caches that there are none of, or about how the answer is written.
 const WITHOUT_EFFECT: &[&str] = &[
     "allow_no_indices",
@@ -49,6 +49,7 @@ impl UrlParts {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let part = match name.as_ref() {
                 "q" => ("query".to_owned(), json!({"query_string": {"query": value}})),
+                "sort" => ("sort".to_owned(), value.split(',').map(key).collect()),
                 name if TAKEN.contains(&name) => (name.to_owned(), literal(&value)),
                 name if WITHOUT_EFFECT.contains(&name) || AS_IT_IS.contains(&(name, &value)) => continue,
                 name => return Err(refused(name)),
@@ -70,6 +71,14 @@ impl UrlParts {
             Some(name) => Err(refused(if name == "query" { "q" } else { name })),
             None => Ok(()),
         }
+    }
+}
+
+/// `field:asc`, as it stands in a body.
+fn key(text: &str) -> Value {
+    match text.rsplit_once(':') {
+        Some((field, direction)) => json!({field: direction}),
+        None => text.into(),
     }
 }
 
@@ -114,14 +123,13 @@ mod tests {
             "size=0&from=2&q=level%3Aerror+a&_source=false&track_total_hits=true&default_operator=AND";
         assert_eq!(over(taken), Ok(expect));
         assert_eq!(over("size=many").unwrap()["size"], "many");
-        for name in [
-            "sort=a:desc",
-            "typed_keys=true",
-            "rest_total_hits_as_int",
-            "default_operator=OR",
-            "scroll=1m",
-            "Size=3",
-        ] {
+        assert_eq!(
+            over("sort=@timestamp:desc,_doc").unwrap()["sort"],
+            json!([{"@timestamp": "desc"}, "_doc"])
+        );
+        for name in
+            ["typed_keys=true", "rest_total_hits_as_int", "default_operator=OR", "scroll=1m", "Size=3"]
+        {
             let refused = over(name).unwrap_err();
             assert!(
                 refused.contains(&format!("{:?}", name.split('=').next().unwrap()).replace('"', "\\\"")),
