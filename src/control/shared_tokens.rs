@@ -173,7 +173,16 @@ pub(super) struct ShareObject {
     filters: Option<Vec<SharedFilter>>,
     filters_operator: &'static str,
     query_bar: bool,
+    /// It lost its last filter, and shares nothing until its filters are saved again.
+    suspended: bool,
+    /// A sentence for people, of a token that is suspended: why nothing is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<&'static str>,
 }
+
+/// To who reads with a token that is suspended.
+const SHARES_NOTHING: &str =
+    "This link shows nothing at the moment: whoever shared it has to choose its filters again";
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct SharedFilter {
@@ -300,6 +309,7 @@ pub(super) async fn share(recipient: Recipient, RawQuery(asked): RawQuery) -> Js
     let again =
         form_urlencoded::parse(asked.as_bytes()).any(|(key, value)| key == "again" && value == "true");
     store.share_used(opened.id, u64::from(!again));
+    let suspended = matches!(opened.access, Access::Nothing);
     let shown = |filter: &Filter| SharedFilter { field: filter.field.clone(), value: filter.value.clone() };
     Json(ShareObject {
         account_name: opened.account_name,
@@ -312,6 +322,8 @@ pub(super) async fn share(recipient: Recipient, RawQuery(asked): RawQuery) -> Js
         },
         filters_operator: opened.operator.name(),
         query_bar: opened.query_bar,
+        suspended,
+        notice: suspended.then_some(SHARES_NOTHING),
     })
 }
 

@@ -231,7 +231,7 @@ async fn a_recipient_learns_what_is_shared_and_is_counted() {
     let shown = running.recipient(&token).get("/v1/share").await;
     let mut expect = json!({
         "accountName": "main", "name": "one", "expirationDate": null, "filtersOperator": "AND", "queryBar": true,
-        "filters": [{ "field": "env", "value": "test" }],
+        "filters": [{ "field": "env", "value": "test" }], "suspended": false,
     });
     assert_eq!((shown.status, &shown.json), (200, &expect));
     let by_link = running.stranger().get(&format!("/v1/share?embed=true&shareToken={token}")).await;
@@ -240,14 +240,16 @@ async fn a_recipient_learns_what_is_shared_and_is_counted() {
     assert_eq!(object["views"], 2);
     assert!(object["lastUsed"].as_f64().unwrap() > 1.7e9, "{object}");
     admin.delete(&format!("{FILTERS}/{filter}")).await;
-    expect["filters"] = json!([]);
-    assert_eq!(running.recipient(&token).get("/v1/share").await.json, expect);
+    (expect["filters"], expect["suspended"]) = (json!([]), json!(true));
+    let mut shown = running.recipient(&token).get("/v1/share").await.json;
+    let notice = shown.as_object_mut().unwrap().remove("notice").unwrap();
+    assert_eq!((&shown, notice.as_str().unwrap().contains("shows nothing")), (&expect, true), "{notice}");
     let object = admin.get(&path).await.json;
     assert_eq!((&object["suspended"], &object["filters"]), (&json!(true), &json!(null)));
     let back = admin.put(&path, object.to_string()).await.json;
     assert_eq!(back["suspended"], true, "sending it back as it was read shares nothing");
     admin.put(&path, r#"{"filters":[]}"#).await;
-    expect["filters"] = json!(null);
+    (expect["filters"], expect["suspended"]) = (json!(null), json!(false));
     assert_eq!(running.recipient(&token).get("/v1/share").await.json, expect);
     let running = running.restart().await;
     assert_eq!(running.admin().get(&path).await.json["views"], 4, "written down at the end");

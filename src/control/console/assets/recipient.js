@@ -51,6 +51,7 @@ function show(root, share, signal) {
   let moved = () => {};
   addEventListener("hashchange", () => moved(), { signal });
   addEventListener("popstate", () => moved(), { signal });
+  if (share.suspended) return fill(root, bare(suspended(share)));
   const main = h("main", { id: "main", class: "recipient", tabindex: "-1" });
   fill(root, h("div", { class: "bare-shell" }, head(share), main));
   fill(main, page({ recipient: share, path: "/explore", signal, onMove: (listener) => (moved = listener) }));
@@ -96,6 +97,16 @@ function invalid() {
     h("span", { class: "empty-symbol" }, icon("link")),
     h("h1", {}, "This link is no longer valid"),
     h("p", {}, "It has expired or was withdrawn. Ask whoever sent it to you for a new one."),
+  );
+}
+
+function suspended(share) {
+  return h(
+    "div",
+    { class: "empty", role: "status" },
+    h("span", { class: "empty-symbol" }, icon("pause")),
+    h("h1", {}, "This link shows nothing at the moment"),
+    h("p", {}, `Whoever shared “${share.name}” with you has to choose its filters again. This page then shows the logs by itself.`),
   );
 }
 
