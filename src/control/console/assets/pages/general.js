@@ -38,7 +38,7 @@ function content(settings) {
       facts([
         ["Listener URL", h("span", {}, h("code", {}, url), copyIcon(url, "Copy the listener URL"))],
         ["Default token", token.token ? h("span", {}, secret(token.token, "the default token"), h("span", { class: "faint" }, token.name)) : h("span", { class: "faint" }, "only its digest is known")],
-        ["A 200 means", { written: "the lines survive the end of the process", synced: "the lines survive a power cut" }[settings.durability] ?? "what gateway.durability says: unless it was changed, that the lines survive a power cut"],
+        ["A 200 means", { written: "the lines survive the end of the process", synced: "the lines survive a power cut" }[settings.durability] ?? "what journal.durability says: unless it was changed, that the lines survive a power cut"],
       ]),
     ),
     card(
