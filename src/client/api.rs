@@ -48,11 +48,11 @@ impl Api {
             Some(("https", host)) if !host.is_empty() => Some(&*connection.ca_file),
             _ => return Err(ClientError::MalformedUrl(url)),
         };
-        let (header, secret) = match credential {
-            Credential::ApiToken(secret) => ("x-api-token", secret),
-            Credential::SharedToken(secret) => ("x-shared-token", secret),
+        let (header, secret, malformed) = match credential {
+            Credential::ApiToken(secret) => ("x-api-token", secret, ClientError::MalformedApiToken),
+            Credential::SharedToken(secret) => ("x-shared-token", secret, ClientError::MalformedSharedToken),
         };
-        let mut value = HeaderValue::from_str(&secret.0).map_err(|_| ClientError::MalformedApiToken)?;
+        let mut value = HeaderValue::from_str(&secret.0).map_err(|_| malformed)?;
         value.set_sensitive(true);
         let connector = HttpsConnectorBuilder::new().with_tls_config(trusting(authorities)?);
         let connector = connector.https_or_http().enable_http1().build();

@@ -8,7 +8,7 @@ use form_urlencoded::Serializer;
 #[derive(Debug, Args)]
 pub struct AuditCommand {
     /// How many changes to show, 1000 at most
-    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = super::whole(1..=1_000))]
     limit: u32,
     /// A part of who did it, or of the address it came from
     #[arg(long, value_name = "TEXT")]

@@ -10,8 +10,12 @@ pub enum ClientError {
     NoApiToken,
     #[error("no credential: set SHIPGATE_API_TOKEN, or SHIPGATE_SHARED_TOKEN for what a shared token shows")]
     NoCredential,
-    #[error("the API token has characters that no API token has")]
+    #[error("the API token has characters that no API token has (check SHIPGATE_API_TOKEN)")]
     MalformedApiToken,
+    #[error("the shared token has characters that no shared token has (check SHIPGATE_SHARED_TOKEN)")]
+    MalformedSharedToken,
+    #[error("--from is not before --to: no log lies between them")]
+    NoTimeBetween,
     #[error("{0} is not an address such as http://127.0.0.1:8072")]
     MalformedUrl(String),
     #[error(
@@ -73,7 +77,7 @@ pub enum ClientError {
     /// The change stands, but was waited for in vain.
     #[error("{text}")]
     NotEnforced { text: String, answer: Value },
-    #[error("{} cannot be read", path.display())]
+    #[error("cannot read {}: {source}", path.display())]
     ValueFile { path: PathBuf, source: std::io::Error },
     #[error("{} holds no value", .0.display())]
     NoValue(PathBuf),
@@ -88,6 +92,8 @@ impl ClientError {
             | Self::NoCredential
             | Self::Query { .. }
             | Self::MalformedApiToken
+            | Self::MalformedSharedToken
+            | Self::NoTimeBetween
             | Self::MalformedUrl(_)
             | Self::Trust(_)
             | Self::Exists(_)

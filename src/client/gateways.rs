@@ -40,7 +40,7 @@ pub struct Wait {
     /// Wait until every gateway enforces it, at most so many seconds (5 unless it says otherwise). Ends with 3 if one does
     /// not confirm it in time
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5",
-          value_parser = clap::value_parser!(u32).range(0..=30))]
+          value_parser = super::whole(0..=30))]
     wait: Option<u32>,
 }
 

@@ -19,7 +19,7 @@ use std::io::{self, IsTerminal, Write};
 
 /// The largest page the server gives.
 const PAGE_SIZE: usize = 1_000;
-const LIMIT_MAX: u64 = 100_000;
+const LIMIT_MAX: u32 = 100_000;
 
 const LANGUAGE: &str = "\
 Queries:
@@ -73,8 +73,8 @@ enum LogsAction {
         #[command(flatten)]
         which: Which,
         /// How many logs to show, 100000 at most
-        #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=LIMIT_MAX))]
-        limit: u64,
+        #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 100, value_parser = super::whole(1..=LIMIT_MAX))]
+        limit: u32,
     },
     /// Show matching logs as they come, until interrupted
     #[command(after_help = LANGUAGE)]
@@ -124,12 +124,17 @@ struct Which {
 }
 
 impl Which {
-    fn parameters(&self) -> Vec<(&'static str, String)> {
+    fn parameters(&self) -> Result<Vec<(&'static str, String)>, ClientError> {
+        let now_ms = Clock::system().unix_ms();
+        let [from, to] = [&self.from, &self.to].map(|time| moment::instant_ms(time.as_deref()?, now_ms));
+        if from.zip(to).is_some_and(|(from, to)| from >= to) {
+            return Err(ClientError::NoTimeBetween);
+        }
         let mut parameters = vec![("query", self.query.text())];
         for (name, time) in [("from", &self.from), ("to", &self.to)] {
             parameters.extend(time.clone().map(|time| (name, time)));
         }
-        parameters
+        Ok(parameters)
     }
 }
 
@@ -168,18 +173,32 @@ pub(super) async fn run(connection: &Connection, command: LogsCommand) -> Result
         Color::Never => false,
     };
     let look = if connection.json { Look::Raw } else { Look::Line { coloured, broken: is_terminal } };
-    let done = match &command.action {
-        LogsAction::Search { which, limit } => search(&api, which, *limit as usize, look).await,
-        LogsAction::Tail { query } => follow::run(&api, &query.text(), look).await,
-        LogsAction::Export(command) => export::run(&api, command).await,
+    let done = async {
+        if shared.is_some() {
+            tell_if_suspended(&api).await?;
+        }
+        match &command.action {
+            LogsAction::Search { which, limit } => search(&api, which, *limit as usize, look).await,
+            LogsAction::Tail { query } => follow::run(&api, &query.text(), look).await,
+            LogsAction::Export(command) => export::run(&api, command).await,
+        }
     };
-    match done {
+    match done.await {
         // A reader that has seen enough, such as `head`, is no failure.
         Err(ClientError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(ClientError::Forbidden) => Err(api.wrong_api_token()),
         Err(ClientError::Refused(answer)) => Err(ClientError::refused_query(answer, &command.action.query())),
         done => done,
     }
+}
+
+/// Tells why nothing will be shown, of a shared token that lost its filters. It counts as no view of its link.
+async fn tell_if_suspended(api: &Api) -> Result<(), ClientError> {
+    let share = api.get("/v1/share?again=true").await?;
+    if let Some(notice) = share["notice"].as_str() {
+        eprintln!("shipgate: {notice}");
+    }
+    Ok(())
 }
 
 impl LogsAction {
@@ -208,7 +227,7 @@ struct Found {
 async fn search(api: &Api, which: &Which, limit: usize, look: Look) -> Result<(), ClientError> {
     let (mut found, mut cursor, mut partial) = (Vec::new(), String::new(), false);
     loop {
-        let mut parameters = which.parameters();
+        let mut parameters = which.parameters()?;
         parameters.push(("limit", PAGE_SIZE.min(limit - found.len()).to_string()));
         parameters.push(("cursor", cursor));
         let answer = api.get_bytes(&path("/v1/logs", &parameters)).await?;

@@ -31,6 +31,7 @@ use logs::LogsCommand;
 use serde_json::Value;
 use sharing::{FilterAction, SharedTokenAction};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use tokens::TokenAction;
 use users::UserAction;
@@ -132,6 +133,14 @@ pub struct Connection {
     /// Print the API's JSON instead of words and tables; errors too, on standard error
     #[arg(long, global = true)]
     json: bool,
+}
+
+/// Reads the whole numbers of an option. The library's own parser tells of digits, and not which numbers there are.
+fn whole(numbers: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> + Clone {
+    move |text| match text.trim().parse() {
+        Ok(number) if numbers.contains(&number) => Ok(number),
+        _ => Err(format!("there are whole numbers from {} to {}", numbers.start(), numbers.end())),
+    }
 }
 
 /// A text that is not shown.

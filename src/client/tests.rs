@@ -445,3 +445,31 @@ fn every_group_of_commands_has_examples_and_they_are_commands() {
     }
     assert!(seen >= 30, "{seen}");
 }
+
+#[test]
+fn a_wrong_value_is_told_by_its_option_with_what_there_is() {
+    for (line, option, told) in [
+        ("logs search -n x", "--limit", "there are whole numbers from 1 to 100000"),
+        ("logs search -n 100001", "--limit", "there are whole numbers from 1 to 100000"),
+        ("logs export --since yesterday", "--from", "use RFC 3339"),
+        ("audit --limit 0", "--limit", "there are whole numbers from 1 to 1000"),
+        ("token create a --wait=x", "--wait", "there are whole numbers from 0 to 30"),
+        ("token create a --digest zz", "--digest", "64 hexadecimal digits"),
+        ("token create a --scope-source 10.0.0", "--scope-source", "a network is an address"),
+        ("token rotate a --overlap 31d", "--overlap", "it is between 1s and 30d"),
+    ] {
+        let error = parse(&line.split(' ').collect::<Vec<_>>()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(option) && text.contains(told) && error.exit_code() == 2, "{line}: {text}");
+    }
+    assert!(parse(&["token", "rotate", "a", "--overlap", "30d"]).is_ok());
+}
+
+#[tokio::test]
+async fn times_without_anything_between_them_are_a_mistake_of_the_command() {
+    let server = Server::start().await;
+    for line in ["logs search --from now --to now-1h", "logs export --from 1h --to 1h"] {
+        let (code, text) = told(server.run(&line.split(' ').collect::<Vec<_>>()).await);
+        assert!(code == 2 && text.contains("--from is not before --to"), "{line}: {text}");
+    }
+}

@@ -8,7 +8,7 @@ use super::table::{self, text};
 use super::{ClientError, Named, Shown};
 use clap::Subcommand;
 use serde_json::{Value, json};
-use terms::{Brought, ChangedTerms, NewTerms, seconds};
+use terms::{Brought, ChangedTerms, NewTerms, overlap, seconds};
 
 const TOKENS: &str = "/v1/log-shipping/tokens";
 const SETTINGS: &str = "/v1/account-management/settings";
@@ -63,7 +63,7 @@ pub enum TokenAction {
         /// The token's id or name
         token: String,
         /// How long the old token ships on, at most 30d [default: 7d]
-        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        #[arg(long, value_name = "TIME", value_parser = overlap)]
         overlap: Option<u64>,
         /// After how long without use it ends sooner, such as 1h
         #[arg(long, value_name = "TIME", value_parser = seconds)]

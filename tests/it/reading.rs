@@ -302,6 +302,27 @@ fn an_export_of_a_damaged_log_breaks_off() {
     assert!(told.contains("cannot write /nowhere/out.ndjson.part: "), "{told}");
 }
 
+#[test]
+fn a_recipient_on_the_command_line_learns_why_a_suspended_link_shows_nothing() {
+    let gate = Gate::start();
+    ship(&gate, &ten());
+    let admin = gate.admin();
+    let filter = json!({ "field": "level", "value": "error" });
+    let filter = admin.call("POST", "/v1/shared-tokens/filters", Some(filter)).json()["id"].clone();
+    let shared = json!({ "tokenName": "partner", "filters": [filter] });
+    let shared = admin.call("POST", "/v1/shared-tokens", Some(shared)).json();
+    let search =
+        || command(&gate, &["logs", "search", "--json", "--shared-token", shared["token"].as_str().unwrap()]);
+    let told = search();
+    assert!(told.status.success() && told.stderr.is_empty() && !told.stdout.is_empty(), "{told:?}");
+    admin.call("DELETE", &format!("/v1/shared-tokens/filters/{filter}"), None);
+    let told = search();
+    assert!(told.status.success() && told.stdout.is_empty(), "{told:?}");
+    let notice = "shipgate: This link shows nothing at the moment: whoever shared it has to choose its filters again\n";
+    assert_eq!(String::from_utf8(told.stderr).unwrap(), notice);
+    assert_eq!(admin.get("/v1/shared-tokens").json()[0]["views"], 0, "it was no opening of its link");
+}
+
 fn command(gate: &Gate, words: &[&str]) -> Output {
     let mut command = shipgate();
     command.env("SHIPGATE_URL", format!("http://{}", gate.api)).env("SHIPGATE_API_TOKEN", API_TOKEN);

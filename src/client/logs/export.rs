@@ -61,7 +61,7 @@ impl ExportCommand {
 }
 
 pub(super) async fn run(api: &Api, command: &ExportCommand) -> Result<(), ClientError> {
-    let mut parameters = command.which.parameters();
+    let mut parameters = command.which.parameters()?;
     parameters.push(("format", command.format().to_owned()));
     command.may_write()?;
     let body = api.open(&path("/v1/logs/export", &parameters)).await?;

@@ -1,6 +1,8 @@
 //! What a token is created, replaced and changed with: a value of one's own, and terms.
 
 use super::super::ClientError;
+use crate::domain::terms::Network;
+use crate::domain::token::TokenDigest;
 use clap::{ArgAction, Args};
 use serde_json::{Value, json};
 use std::io::Read;
@@ -13,7 +15,7 @@ pub struct Brought {
     #[arg(long, value_name = "FILE", conflicts_with = "digest")]
     value_file: Option<PathBuf>,
     /// SHA-256 of that value, as 64 hexadecimal digits: the server then never knows the value itself
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, value_name = "HEX", value_parser = digest)]
     digest: Option<String>,
 }
 
@@ -46,7 +48,7 @@ impl Brought {
 #[group(id = "scope", multiple = true)]
 struct ScopeFlags {
     /// Ship only from this address or network, such as 10.0.0.0/8; may be repeated
-    #[arg(long = "scope-source", value_name = "NETWORK")]
+    #[arg(long = "scope-source", value_name = "NETWORK", value_parser = network)]
     sources: Vec<String>,
     /// Ship only logs of this type; may be repeated
     #[arg(long = "scope-type", value_name = "TYPE")]
@@ -146,6 +148,23 @@ pub(in crate::client) fn seconds(text: &str) -> Result<u64, String> {
     let seconds =
         unit.zip(number.parse().ok()).and_then(|(unit, number): (u64, u64)| unit.checked_mul(number));
     seconds.ok_or_else(|| "a time is a whole number with s, m, h, d or w, such as 30d".to_owned())
+}
+
+/// For how long a token that is replaced ships on.
+pub(super) fn overlap(text: &str) -> Result<u64, String> {
+    match seconds(text)? {
+        seconds @ 1..=2_592_000 => Ok(seconds),
+        _ => Err("it is between 1s and 30d".to_owned()),
+    }
+}
+
+fn digest(text: &str) -> Result<String, String> {
+    let is_digest = TokenDigest::from_hex(text).is_some();
+    is_digest.then(|| text.to_owned()).ok_or_else(|| "a digest has 64 hexadecimal digits".to_owned())
+}
+
+fn network(text: &str) -> Result<String, String> {
+    Network::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// In which time something expires.
