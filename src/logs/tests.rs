@@ -3,6 +3,7 @@
 use super::names::CURRENT;
 use super::*;
 use crate::domain::account::Durability;
+use crate::journal::AppendError;
 use crate::journal::disk::OsDisk;
 use crate::journal::tests as journal_tests;
 use journal_tests::{batch, eventually, inflate};
@@ -130,9 +131,16 @@ async fn ten_thousand_accounts_share_a_few_open_files() {
         let mut waiting = tokio::task::JoinSet::new();
         for account in 0..ACCOUNTS {
             let body = format!("{{\"round\":{round},\"account\":{account},\"@timestamp\":0,\"type\":1}}\n");
-            let batch = batch(account, Durability::Synced, START_MS, &body);
             let journal = journal.clone();
-            waiting.spawn(async move { journal.append(batch).await });
+            // On a slow disk so many at once are more than may wait: they are sent again.
+            waiting.spawn(async move {
+                loop {
+                    match journal.append(batch(account, Durability::Synced, START_MS, &body)).await {
+                        Err(AppendError::Busy) => tokio::task::yield_now().await,
+                        answer => return answer,
+                    }
+                }
+            });
         }
         for answer in waiting.join_all().await {
             answer.unwrap();
