@@ -122,6 +122,14 @@ play(async (browser) => {
     await found(page, 'all accepted logs are found', async () => Number((await page.locator('.count').getAttribute('title')).replace(/\D/g, '')) === shipper.accepted);
     console.log(`${shipper.accepted} accepted, ${shipper.refused} refused`);
 
+    // Shared tokens are numbered as shipping tokens are.
+    const shared = await page.evaluate(async () => {
+        const create = (tokenName) => fetch('/v1/shared-tokens', { method: 'POST', headers: { 'X-Requested-With': 'shipgate', 'Content-Type': 'application/json' }, body: JSON.stringify({ tokenName, filters: [] }) });
+        return [await (await create('one')).json(), await (await create('two')).json()];
+    });
+    const { results } = await page.evaluate(() => fetch('/v1/log-shipping/tokens/search', { method: 'POST', headers: { 'X-Requested-With': 'shipgate', 'Content-Type': 'application/json' }, body: '{}' }).then((answer) => answer.json()));
+    assert.equal(shared[0].id, results[0].id);
+
     // Operations shows who goes on with it.
     await page.getByRole('link', { name: 'Operations' }).click();
     await page.getByText('still uses a deleted token').waitFor();
@@ -145,6 +153,7 @@ play(async (browser) => {
     await page.keyboard.press('Enter');
     await eventually('one is left', async () => (await actions()).join() === 'shipping-token.rename');
     assert.match(page.url(), /what=rename&token=\d+/);
+    assert.equal(await page.locator('tbody td[data-column="Change"]').innerText(), 'name apac prod → apac production');
     await page.getByLabel('Who').fill('nobody');
     await page.keyboard.press('Enter');
     await page.getByText('No entry matches').waitFor();

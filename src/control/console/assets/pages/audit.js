@@ -72,13 +72,14 @@ function content(trail) {
 }
 
 function row(entry) {
-  const [, token] = /-token:(\d+)$/.exec(entry.subject) ?? [];
+  // Tokens of two kinds may have the same number.
+  const [, kind, token] = /^(\w+-token):(\d+)$/.exec(entry.subject) ?? [];
   const subject = h("code", {}, entry.subject);
   return [
     h("time", { class: "mono", title: exact(entry.at * 1000) }, moment(entry.at * 1000)),
     h("span", { class: "who", title: entry.actor }, entry.actor),
     h("code", {}, entry.action),
-    h("span", {}, token ? h("a", { href: href("/operations/audit", { token }), title: "All that was done to it" }, subject) : subject, h("br"), h("span", { class: "faint" }, called(entry.after ?? entry.before ?? {}))),
+    h("span", {}, token ? h("a", { href: href("/operations/audit", { what: kind, token }), title: "All that was done to it" }, subject) : subject, h("br"), h("span", { class: "faint" }, called(entry.after ?? entry.before ?? {}))),
     changes(entry),
     h("span", { class: "faint mono" }, entry.sourceAddress ?? ""),
   ];
@@ -87,10 +88,11 @@ function row(entry) {
 // How people call what was changed.
 const called = ({ name, email, field, value }) => name ?? email ?? (field === undefined ? "" : `${field}: ${value}`);
 
-// The fields that differ, as "enabled: true → false"; of what is no more, what it had.
+// The fields that differ, as "enabled: true → false"; of what is new or no more, what it has or had.
 function changes({ before, after }) {
   const names = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])];
-  const differing = names.filter((name) => JSON.stringify(before?.[name]) !== JSON.stringify(after?.[name]));
+  const isNothing = (name) => text(name, before?.[name]) === NONE && text(name, after?.[name]) === NONE;
+  const differing = names.filter((name) => JSON.stringify(before?.[name]) !== JSON.stringify(after?.[name]) && !isNothing(name));
   if (differing.length === 0) return h("span", { class: "faint" }, "–");
   return h(
     "ul",
@@ -102,8 +104,12 @@ function changes({ before, after }) {
 // Instants, which the trail has in seconds.
 const INSTANTS = new Set(["expiresAt", "expirationDate"]);
 
+const NONE = "none";
+
 function text(name, value) {
+  if (value === undefined || value === null || value === "" || value.length === 0) return NONE;
   if (INSTANTS.has(name) && typeof value === "number") return date(value);
-  const whole = value === undefined || value === null ? "none" : typeof value === "object" ? JSON.stringify(value) : String(value);
+  const isList = Array.isArray(value) && value.every((each) => typeof each !== "object");
+  const whole = isList ? value.join(", ") : typeof value === "object" ? JSON.stringify(value) : String(value);
   return whole.length > VALUE_MAX ? `${whole.slice(0, VALUE_MAX)}…` : whole;
 }

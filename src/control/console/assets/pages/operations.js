@@ -196,7 +196,7 @@ function offender(token, own) {
   return h(
     "li",
     {},
-    h("p", {}, first ? ["A shipper at ", h("code", {}, first.sourceAddress)] : "Somebody", ` still uses ${STATES[token.state]}, `, h("a", { href: href("/operations/audit", { token: token.id }), title: "What was done to it", "data-key": `audit-${token.id}` }, token.name), token.accountId !== own && h("span", { class: "faint" }, ` of account ${token.accountId}`), "."),
+    h("p", {}, first ? ["A shipper at ", h("code", {}, first.sourceAddress)] : "Somebody", ` still uses ${STATES[token.state]}, `, h("a", { href: href("/operations/audit", { what: "shipping-token", token: token.id }), title: "What was done to it", "data-key": `audit-${token.id}` }, token.name), token.accountId !== own && h("span", { class: "faint" }, ` of account ${token.accountId}`), "."),
     told([counted(after?.requests ?? 0, "batch", "batches"), after?.lastSeenAt && when(after.lastSeenAt), first?.userAgent, others > 0 && `and ${counted(others, "more source")}`]),
   );
 }
