@@ -11,7 +11,7 @@ from shipgate import PORTS, TOOLS, Shipgate
 
 SCENARIOS = Path(__file__).parent / "console"
 SCREENSHOTS = TOOLS / "screenshots"
-SECONDS_MAX = 900
+SECONDS_MAX = 1800
 
 
 class Console(unittest.TestCase):
