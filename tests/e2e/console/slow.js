@@ -59,6 +59,25 @@ async function answersInOrder(page) {
     lists.over();
 }
 
+async function pressedTwice(page, grace) {
+    await page.goto('/#/settings/users');
+    const links = await hold(page, 'POST', `/v1/users/${grace}/invitation`);
+    const press = async () => {
+        await page.getByRole('button', { name: 'Actions for grace@example.com' }).click();
+        await page.getByRole('button', { name: 'New invitation link' }).click();
+    };
+    let made = 0;
+    page.on('request', (request) => request.url().endsWith('/invitation') && (made += 1));
+    await press();
+    const first = await links.next();
+    await press();
+    first();
+    await page.getByRole('dialog', { name: 'Link for grace@example.com' }).waitFor();
+    assert.equal(made, 1, 'the link that is shown is void already');
+    links.over();
+    await page.getByRole('button', { name: 'Done' }).click();
+}
+
 async function whatWasLeft(page) {
     // Asked for on one page, nothing opens on another; pressed twice, it opens once.
     await page.goto('/#/settings/tokens/shipping');
@@ -167,9 +186,12 @@ async function searches(page, token) {
     await caughtUp(page);
     assert.equal(await count.textContent(), `${LOGS} logs`);
 
-    // Nothing is waited for once a view is no longer live.
+    // A way back or a link is followed once. Nothing is waited for once a view is no longer live.
+    let asked = 0;
+    page.on('request', (request) => new URL(request.url()).pathname === '/v1/logs' && (asked += 1));
     await page.goto('/#/explore?query=nothing-of-this-kind');
     await page.getByRole('heading', { name: 'No logs found' }).waitFor();
+    assert.equal(asked, 1);
     await page.getByRole('button', { name: 'Live tail' }).click();
     await page.getByText('Waiting for logs…').waitFor();
     await page.getByRole('button', { name: 'Live tail' }).click();
@@ -229,13 +251,15 @@ async function toasts(page) {
 
 play(async (browser) => {
     const { admin, page } = await setUp(browser);
-    const { token } = await page.evaluate(async () => {
+    const { token, grace } = await page.evaluate(async () => {
         const call = (path, body) => fetch(path, { method: body ? 'POST' : 'GET', headers: { 'X-Requested-With': 'shipgate', 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) }).then((answer) => answer.json());
         for (const name of ['one', 'two']) await call('/v1/api-tokens', { name });
         await call('/v1/log-shipping/tokens', { name: 'spare' });
-        return (await call('/v1/account-management/settings')).defaultToken;
+        const { user } = await call('/v1/users', { email: 'grace@example.com', role: 'user' });
+        return { token: (await call('/v1/account-management/settings')).defaultToken.token, grace: user.id };
     });
     await answersInOrder(page);
+    await pressedTwice(page, grace);
     await whatWasLeft(page);
     await renewal(page);
     await searches(page, token);

@@ -74,7 +74,10 @@ class Explore {
   // The URL changed: somebody went back, or followed a link.
   moved() {
     if (here().path !== "/explore") return;
-    this.state = fromUrl();
+    const state = fromUrl();
+    // Of one move a browser may tell twice.
+    if (JSON.stringify(state) === JSON.stringify(this.state)) return;
+    this.state = state;
     this.run();
   }
 
@@ -214,6 +217,8 @@ class Explore {
     const { cursor } = this;
     if (!cursor || this.loadingMore || this.tail) return;
     this.loadingMore = true;
+    const button = this.more.querySelector("button");
+    button?.setAttribute("aria-busy", "true");
     try {
       const found = await this.page({ cursor }, this.running.signal);
       if (this.cursor !== cursor) return;
@@ -224,6 +229,7 @@ class Explore {
       if (!api.isAbort(error)) this.say(error.message);
     } finally {
       this.loadingMore = false;
+      button?.removeAttribute("aria-busy");
     }
   }
 

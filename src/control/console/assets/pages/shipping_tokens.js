@@ -250,6 +250,7 @@ async function setEnabled(view, token, on) {
       throw error;
     }
   }
+  changed(view, token, { enabled: on });
   await refresh(view);
 }
 
