@@ -10,6 +10,8 @@ const MESSAGES = [
 const SERVICES = ['checkout', 'payments', 'search', 'gateway'];
 const LOGS = 600;
 const SECONDS_BACK = 840;
+// After which the logs of the last quarter of an hour are shipped again.
+const FRESH_MS = 300_000;
 
 // The same logs at every run, and no pattern to be seen.
 const scattered = (at, of) => (Math.imul(at + 1, 2654435761) >>> 8) % of;
@@ -36,7 +38,6 @@ async function furnish(page) {
         [method, path, body],
     );
     const { defaultToken } = await call('GET', '/v1/account-management/settings');
-    await ship(defaultToken.token, Array.from({ length: LOGS }, (_, at) => log(at)));
     const created = [];
     for (const name of ['apac prod', 'eu prod', 'old jenkins', 'laptop of Grace']) created.push(await call('POST', '/v1/log-shipping/tokens', { name }));
     for (const [at, token] of created.slice(0, 3).entries()) await ship(token.token, [log(10 + at), log(20 + at)]);
@@ -51,7 +52,17 @@ async function furnish(page) {
     await call('POST', '/v1/shared-tokens', { tokenName: 'status page', filters: [], expirationDate: Math.floor(Date.now() / 1000) + 20 * 86_400 });
     await call('POST', '/v1/users', { email: 'grace@example.com', role: 'user' });
     await call('POST', '/v1/views', { name: 'Failed payments', view: 'explore?query=service%3Apayments+AND+level%3Aerror&from=now-1h' });
-    return { shareToken: partner.token, shippingToken: created[0].token };
+    return { shareToken: partner.token, shippingToken: created[0].token, defaultToken: defaultToken.token };
+}
+
+// Ships what Explore shows, whenever what was shipped has become old.
+function freshener({ defaultToken }) {
+    let shipped = -Infinity;
+    return async () => {
+        if (Date.now() - shipped < FRESH_MS) return;
+        shipped = Date.now();
+        await ship(defaultToken, Array.from({ length: LOGS }, (_, at) => log(at)));
+    };
 }
 
 // Ships until the page shows it.
@@ -111,6 +122,7 @@ async function visit(page, name, look, [address, ready, first]) {
     await page.locator(ready).first().waitFor();
     await page.locator('.stale, .bone').first().waitFor({ state: 'detached' });
     if (first) await first(page);
+    await page.locator('.bone').first().waitFor({ state: 'detached' });
     await settled(page);
     await picture(page, `${name}-${look}`);
     await accessible(page, `${name}, ${look}`);
@@ -119,6 +131,7 @@ async function visit(page, name, look, [address, ready, first]) {
 play(async (browser) => {
     const { admin, page } = await setUp(browser);
     const tokens = await furnish(page);
+    const freshen = freshener(tokens);
     await admin.leave();
     for (const colorScheme of ['light', 'dark']) {
         for (const [device, options] of [['desk', DESK], ['phone', PHONE]]) {
@@ -128,7 +141,10 @@ play(async (browser) => {
             for (const [name, address] of DOORS) await visit(outside, name, look, [address, 'form']);
             await outside.close();
             const page = await signIn(visitor, ADMIN);
-            for (const [name, ...rest] of pages(tokens)) await visit(page, name, look, rest);
+            for (const [name, ...rest] of pages(tokens)) {
+                await freshen();
+                await visit(page, name, look, rest);
+            }
             await visitor.leave();
         }
     }
