@@ -8,7 +8,8 @@ const SECONDS = 5;
 const MOST = 2;
 // It is there from the start: a screen reader reads what is added to a place that it knows, no more.
 const rack = document.body.appendChild(h("div", { class: "toasts", popover: "manual", role: "status", "aria-live": "polite", "aria-atomic": "false" }));
-rack.showPopover();
+// Where there are no popovers it lies below dialogs, and all else works.
+rack.showPopover?.();
 addEventListener("keydown", (event) => event.key === "Escape" && dismiss());
 
 export function toast(text, kind = "done") {
@@ -29,8 +30,8 @@ export function toast(text, kind = "done") {
 
 // Above a dialog that was opened meanwhile.
 function raise() {
-  rack.hidePopover();
-  rack.showPopover();
+  rack.hidePopover?.();
+  rack.showPopover?.();
 }
 
 // Nobody loses what they are about to read or to press.
