@@ -99,7 +99,7 @@ play(async (browser) => {
     await page.getByRole('button', { name: 'Delete the filter Only prod' }).click();
     await page.getByRole('dialog').getByText('“partner” uses it.').waitFor();
     await page.getByRole('button', { name: 'Delete filter' }).click();
-    await page.getByText('suspended').waitFor();
+    await page.locator('.badge').getByText('suspended').waitFor();
     await theirs.getByRole('heading', { name: 'This link shows nothing at the moment' }).waitFor();
 
     // Another name opens nothing; nor does another token without filters, before it is confirmed.
@@ -109,7 +109,7 @@ play(async (browser) => {
     await page.getByLabel('Name', { exact: true }).fill('partner two');
     await page.getByRole('button', { name: 'Save changes' }).click();
     await page.getByText('“partner two” is saved.').waitFor();
-    await page.getByText('suspended').waitFor();
+    await page.locator('.badge').getByText('suspended').waitFor();
     await page.getByRole('button', { name: 'Edit partner two and its filters' }).click();
     await page.getByLabel('Name', { exact: true }).fill('partner');
     await page.getByRole('button', { name: 'Save changes' }).click();
