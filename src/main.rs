@@ -116,6 +116,9 @@ const TOKENS_FILE: &str = "SHIPGATE__SYNC__TOKENS_FILE";
 /// Bad configuration, as sysexits.h has it for wrong usage.
 const EXIT_BAD_CONFIG: u8 = 64;
 
+/// A wrong command line, as the library that reads it has it.
+const EXIT_USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| with_usage(error).exit());
     match run(arguments) {
@@ -156,7 +159,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => start(Role::AllInOne, None)?,
         Some(Command::Control) => start(Role::Control, None)?,
         Some(Command::Gateway { tokens }) => start(Role::Gateway, tokens)?,
-        Some(Command::CheckConfig { defaults: true, .. }) => print!("{}", shipgate::config::DEFAULTS),
+        Some(Command::CheckConfig { defaults: true, .. }) => say(shipgate::config::DEFAULTS.trim_end())?,
         Some(Command::CheckConfig { defaults: false, role }) => {
             let role = role.unwrap_or(Role::AllInOne);
             let config = read_config(arguments.config.as_ref(), Some(role), None)?;
@@ -164,17 +167,17 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 let unusable = |error| Mistakes([format!("{section}: {}", chain(&error))].into());
                 tls.as_ref().map_or(Ok(()), shipgate::tls::check).map_err(unusable)?;
             }
-            println!("the configuration is valid");
+            say("the configuration is valid")?;
         }
         Some(Command::Healthcheck) => {
             let ready = program::block_on(ops::probe(config()?.ops.http))?;
-            println!("{}", ready.as_ref().map_or_else(|reason| reason.as_str(), |()| "ready"));
+            say(ready.as_ref().map_or_else(|reason| reason.as_str(), |()| "ready"))?;
             return Ok(if ready.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Some(Command::ResetApiToken { name }) => {
             let token =
                 program::with_store(&config()?, async |store| Ok(reset_api_token(store, &name).await?))?;
-            println!("{}", token.expose());
+            say(token.expose())?;
         }
         Some(Command::SetupLink) => {
             let config = config()?;
@@ -184,10 +187,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Some(Command::SetPlan { plan }) => {
             let before = program::with_store(&config()?, async |store| Ok(set_plan(store, plan).await?))?;
-            println!("the plan is {}, and was {}", plan.name(), before.name());
+            say(&format!("the plan is {}, and was {}", plan.name(), before.name()))?;
         }
         Some(Command::Client(_)) if arguments.config.is_some() => {
-            anyhow::bail!("--config is for the server: name it with --url or SHIPGATE_URL")
+            eprintln!("shipgate: --config is for the server: name it with --url or SHIPGATE_URL");
+            return Ok(ExitCode::from(EXIT_USAGE));
         }
         Some(Command::Client(command)) => match program::block_on(client::run(*command))? {
             Ok(answer) => say(&answer)?,

@@ -62,6 +62,20 @@ fn a_log_that_cannot_be_written_ends_nothing() {
 }
 
 #[test]
+fn what_cannot_be_printed_is_an_error_and_no_defect() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [&["check-config", "--defaults"][..], &["check-config"]] {
+        let output = shipgate().args(arguments).stdout(full()).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && told.starts_with("shipgate: No space left"), "{told}");
+    }
+    let output = shipgate().args(["check-config", "--defaults"]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), shipgate::config::DEFAULTS);
+    let output = shipgate().args(["token", "list", "--config", "a.toml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "the command is wrong");
+}
+
+#[test]
 fn wrong_settings_are_all_reported_and_nothing_is_bound() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("never made");
