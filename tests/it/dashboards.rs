@@ -114,6 +114,22 @@ fn the_context_of_a_log_goes_on_behind_it_both_ways() {
 }
 
 #[test]
+fn the_context_of_a_log_is_the_same_whichever_way_it_was_found() {
+    let gate = start();
+    let newest = ask(&gate, &[logs("", "desc", None)]).remove(0);
+    // Of the same time are 8 and 9, 6 and 7.
+    for (hit, newer, older) in
+        [(0, vec![], vec![8, 7, 6]), (1, vec![9], vec![7, 6, 5]), (2, vec![8, 9], vec![6, 5, 4])]
+    {
+        let sort = &newest["hits"]["hits"][hit]["sort"];
+        let answers = ask(&gate, &[logs("", "asc", Some(sort)), logs("", "desc", Some(sort))]);
+        assert_eq!([numbers(&answers[0]), numbers(&answers[1])], [newer, older], "{sort}");
+    }
+    let made_up = ask(&gate, &[logs("", "asc", Some(&json!([BEGIN_MS, "0"])))]).remove(0);
+    assert_eq!(made_up["error"]["reason"], "search_after: has not come with a log");
+}
+
+#[test]
 fn the_volume_of_logs_is_told_by_level_and_without_one() {
     let gate = start();
     let volume = json!({"size": 0, "query": query(""), "aggs": {"2": {

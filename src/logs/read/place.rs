@@ -21,7 +21,7 @@ impl Order {
         }
     }
 
-    /// The key of a place.
+    /// The key of a place, and the place of a key.
     pub(super) fn key(self, place: Place) -> Place {
         match self {
             Self::NewestFirst => place,
@@ -94,6 +94,11 @@ impl Cursor {
     /// Everything up to this time's key, it included, is still to be shown.
     pub(super) fn upto(key_ms: u64) -> Self {
         Self(Place { time_ms: key_ms.saturating_add(1), seq: 0, at: 0, origin: 0 })
+    }
+
+    /// A place of newest first as one of `order`: it goes on behind the same log.
+    pub fn turned(self, order: Order) -> Self {
+        Self(order.key(self.0))
     }
 
     fn bytes(&self) -> [u8; 24] {

@@ -32,6 +32,8 @@ pub struct FoundLog {
     pub time_ms: u64,
     /// The line as it is stored, without its end.
     pub line: Bytes,
+    /// Goes on behind it, newest first; [`Cursor::turned`] makes one for the other order.
+    pub behind: Cursor,
 }
 
 /// The first logs found so far, by all workers, by the keys of their places.
@@ -106,7 +108,10 @@ pub(super) async fn search(
     );
     let left_ms = workers.iter().filter_map(|worker| worker.left_ms).max();
     let (logs, cursor) = page(top, after, left_ms);
-    let line = |(key, line): (Place, Bytes)| FoundLog { time_ms: order.key_ms(key.time_ms), line };
+    let line = |(key, line): (Place, Bytes)| {
+        let place = order.key(key);
+        FoundLog { time_ms: place.time_ms, line, behind: Cursor(place) }
+    };
     Ok(Found {
         logs: logs.into_iter().rev().map(line).collect(),
         cursor,

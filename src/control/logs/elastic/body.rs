@@ -50,8 +50,9 @@ impl Search {
                 "sort" => (search.order, search.shape.with_ties) = order(value)?,
                 "search_after" => {}
                 "_source" => {
-                    search.shape.with_source =
-                        value.as_bool().ok_or_else(|| wrong("_source", "must be true or false"))?;
+                    search.shape.with_source = value.as_bool().ok_or_else(|| {
+                        wrong("_source", "must be true or false: single fields are named in fields")
+                    })?;
                 }
                 "track_total_hits" => search.is_counted = value != &Value::Bool(false),
                 "aggs" | "aggregations" => search.aggregations = parse_all(value, name, now_ms)?,

@@ -67,13 +67,12 @@ struct Hits {
 async fn answer(reading: &Reading, body: &Map<String, Value>) -> Result<Answer, ApiError> {
     let began = monotonic();
     let search = Search::parse(body, reading.now_ms)?;
-    let question = |span| reading.question(search.query.clone(), span);
+    let question = || reading.question(search.query.clone(), search.span);
     let counting = async {
         match search.is_counted || !search.aggregations.is_empty() {
             false => Ok(None),
             true => {
-                let totals =
-                    reading.reader.aggregate(question(search.span), || Totals::new(&search.aggregations));
+                let totals = reading.reader.aggregate(question(), || Totals::new(&search.aggregations));
                 totals.await.map_err(failed).map(Some)
             }
         }
@@ -82,15 +81,16 @@ async fn answer(reading: &Reading, body: &Map<String, Value>) -> Result<Answer, 
         match search.size {
             0 => Ok((Vec::new(), false)),
             size => {
-                let span = search.after.map_or(search.span, |after| after.narrow(search.span, search.order));
-                hits::first(reading, question(span), search.order, search.after, search.from + size).await
+                let after = search.after.clone();
+                hits::first(reading, question(), search.order, after, search.from + size).await
             }
         }
     };
     let (counted, found) = tokio::join!(counting, finding);
     let (counted, (found, is_cut)) = (counted?, found?);
     let is_partial = is_cut || counted.as_ref().is_some_and(|counted| counted.partial);
-    let hits = found.iter().skip(search.from).map(|found| Hit::new(found, &search.shape)).collect();
+    let hit = |found| Hit::new(found, &search.shape, |place| reading.viewer.shown_place(place));
+    let hits = found.iter().skip(search.from).map(hit).collect();
     let total = counted.as_ref().map(|counted| {
         let relation = if counted.partial { "gte" } else { "eq" };
         json!({"value": counted.value.total(), "relation": relation})
