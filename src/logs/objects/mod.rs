@@ -187,8 +187,8 @@ impl Objects {
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>, ObjectError> {
         let read = |range: Range<u64>| async move {
-            let read = self.0.store.get_range(&file.key, range.clone()).await;
-            let read = self.counted("read", &file.key, read)?;
+            let read = self.0.store.get_range(&file.key, range.clone());
+            let read = self.asked("read", &file.key, read).await?;
             self.0.metrics.objects.read_bytes.inc_by(read.len() as u64);
             // Of a range that reaches beyond the end there is an answer, too. It must not be cut up as if it were whole.
             let is_whole = read.len() as u64 == range.end - range.start;
@@ -221,7 +221,7 @@ impl Objects {
         let range = to.map_or(GetRange::Offset(from), |to| GetRange::Bounded(from..to));
         let asked = GetOptions::new().with_range(Some(range));
         let read = async { self.0.store.get_opts(&key, asked).await?.bytes().await };
-        let read = self.counted("read", &key, read.await)?;
+        let read = self.asked("read", &key, read).await?;
         self.0.metrics.objects.read_bytes.inc_by(read.len() as u64);
         Ok(read)
     }
@@ -232,17 +232,17 @@ impl Objects {
     }
 
     async fn folders(&self, of: &Key) -> Result<Vec<Key>, ObjectError> {
-        let listed = self.0.store.list_with_delimiter(Some(of)).await;
-        self.counted("list", of, listed.map(|listed| listed.common_prefixes))
+        let listed = self.0.store.list_with_delimiter(Some(of));
+        Ok(self.asked("list", of, listed).await?.common_prefixes)
     }
 
     /// What is in an account's folder below a gateway's: sealed files, oldest first, with those that are lost.
     async fn list(&self, gateway: &Key, account: AccountId) -> Result<Listed, ObjectError> {
         let folder = account_folder(gateway, account);
-        let listed = self.0.store.list(Some(&folder)).map_ok(|object| object).try_collect::<Vec<_>>().await;
+        let listed = self.0.store.list(Some(&folder)).try_collect::<Vec<_>>();
         let mut indexes = BTreeMap::new();
         let mut files = Vec::new();
-        for object in self.counted("list", &folder, listed)? {
+        for object in self.asked("list", &folder, listed).await? {
             let Some(name) = object.location.filename() else { continue };
             let stored_ms = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0);
             if let Some((first_seq, first_received_ms)) = names::parse_sealed(name) {
@@ -269,13 +269,14 @@ impl Objects {
     }
 
     async fn delete(&self, key: &Key) -> Result<(), ObjectError> {
-        match self.0.store.delete(key).await {
-            Err(object_store::Error::NotFound { .. }) => Ok(()),
-            deleted => self.counted("delete", key, deleted),
+        match self.asked("delete", key, self.0.store.delete(key)).await {
+            Err(error) if is_missing(&error) => Ok(()),
+            deleted => deleted,
         }
     }
 
-    /// A folder in which nothing is found may be one that is not mounted.
+    /// A folder in which nothing is found may be one that is not mounted, and one that is put into would be made anew, where nobody
+    /// sees it once the right one is there again.
     fn away(&self) -> Option<String> {
         match &self.0.location {
             Location::Folder(folder) if !folder.is_dir() => Some(folder.display().to_string()),
@@ -283,25 +284,28 @@ impl Objects {
         }
     }
 
-    fn counted<T>(
+    /// What the store answers. Of a folder it is looked before and behind whether it is there: it may come back in between.
+    async fn asked<T>(
         &self,
         operation: &'static str,
         key: &Key,
-        result: object_store::Result<T>,
+        asking: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, ObjectError> {
-        let is_empty = operation == "list" || matches!(result, Err(object_store::Error::NotFound { .. }));
+        let result = match self.away() {
+            Some(folder) => Err(ObjectError::Away { folder }),
+            None => match asking.await {
+                Err(source) => Err(ObjectError::Store { operation, key: key.to_string(), source }),
+                Ok(answer) => Ok(answer),
+            },
+        };
+        let is_empty = operation == "list" || result.as_ref().is_err_and(is_missing);
         let away = if is_empty { self.away() } else { None };
-        let result = away.map_or(result.map_err(Ok), |folder| Err(Err(folder)));
-        result.map_err(|failure| {
-            let error = match failure {
-                Ok(source) => ObjectError::Store { operation, key: key.to_string(), source },
-                Err(folder) => ObjectError::Away { folder },
-            };
-            if operation != "read" || !is_missing(&error) {
+        let result = away.map_or(result, |folder| Err(ObjectError::Away { folder }));
+        result.inspect_err(|error| {
+            if operation != "read" || !is_missing(error) {
                 self.0.metrics.objects.failures.with_label_values(&[operation]).inc();
-                tracing::debug!(error = chain(&error), "the object store did not do as it was asked");
+                tracing::debug!(error = chain(error), "the object store did not do as it was asked");
             }
-            error
         })
     }
 }

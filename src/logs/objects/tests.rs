@@ -379,6 +379,20 @@ async fn retention_holds_for_stored_files() {
     tokio::time::timeout(Duration::from_secs(60), shipping).await.unwrap();
     let own = node.objects.0.own.clone().unwrap();
     let stored = node.objects.list(&own, ACCOUNT).await.unwrap();
+#[tokio::test]
+async fn a_folder_that_comes_back_while_it_is_looked_into_was_not_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let objects = Objects::open(&config(dir.path(), 0), None, Arc::new(Metrics::new())).unwrap();
+    let (mounted, away) = (dir.path().join("objects"), dir.path().join("away"));
+    std::fs::rename(&mounted, &away).unwrap();
+    let looking = async {
+        std::fs::rename(&away, &mounted).unwrap();
+        Ok(())
+    };
+    let listed = objects.asked("list", &Key::default(), looking).await;
+    assert!(matches!(listed, Err(ObjectError::Away { .. })));
+}
+
     assert!(!stored.files.is_empty() && stored.files[0].first_seq > 1);
     // What is dropped is gone for readers, too, at once, and the rest is whole.
     let (numbers, whole) = numbers(&node.reader, &all()).await;

@@ -316,25 +316,19 @@ impl Work {
     }
 
     async fn put_one(&self, path: &Path, key: &Key) -> Result<(), ObjectError> {
-        // It would be made anew, where nobody sees it once the right one is there again.
-        if let Some(folder) = self.objects.away() {
-            return Err(ObjectError::Away { folder });
-        }
         let store = &self.objects.0.store;
         let (piece, more) = self.read(path, 0).await?;
         if !more {
-            let put = store.put(key, PutPayload::from(piece)).await;
-            return self.objects.counted("put", key, put).map(drop);
+            return self.objects.asked("put", key, store.put(key, PutPayload::from(piece))).await.map(drop);
         }
-        let mut upload = self.objects.counted("put", key, store.put_multipart(key).await)?;
+        let mut upload = self.objects.asked("put", key, store.put_multipart(key)).await?;
         let pieces = async {
             let (mut at, mut piece, mut more) = (0, piece, true);
             loop {
                 at += piece.len() as u64;
-                let put = upload.put_part(PutPayload::from(piece)).await;
-                self.objects.counted("put", key, put)?;
+                self.objects.asked("put", key, upload.put_part(PutPayload::from(piece))).await?;
                 if !more {
-                    return self.objects.counted("put", key, upload.complete().await).map(drop);
+                    return self.objects.asked("put", key, upload.complete()).await.map(drop);
                 }
                 (piece, more) = self.read(path, at).await?;
             }
