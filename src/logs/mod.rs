@@ -24,6 +24,7 @@
 //!                                                     number of its first block (20 digits)
 //! <dir>/<account>/….ndjson.zst.index                  what is in a sealed file: see `read::index`. It may be missing
 //! <dir>/<account>/let_go                              the last block of files that only the object store has: see `objects`
+//! <dir>/<account>/dropped                             the newest file that retention has dropped here, if there is an object store
 //! <dir>/<account>/….ndjson.zst.damaged                a damaged file as it was found
 //! <dir>/<account>.unusable-<n>                        what stood in the place of an account's directory
 //! ```
@@ -328,7 +329,8 @@ impl Thread {
         if now < self.sweep_at && !self.sweep.is_under_way() {
             return;
         }
-        if let Err(error) = self.keeper.sweep(&mut self.sweep) {
+        let also_stored = self.outlets.uploads.is_some();
+        if let Err(error) = self.keeper.sweep(&mut self.sweep, also_stored) {
             self.failed("retain", &error);
         }
         self.sweep_at = now + Duration::from_millis(self.keeper.config.retention_interval_ms);

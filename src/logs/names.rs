@@ -10,6 +10,8 @@ use time::macros::format_description;
 pub(super) const CURRENT: &str = "current.ndjson.zst";
 /// Up to which block an account's log is in the object store only.
 pub(super) const LET_GO: &str = "let_go";
+/// The newest file that was dropped here. Older ones, which may be in the object store, are over as well.
+pub(super) const DROPPED: &str = "dropped";
 const SEALED: &str = ".ndjson.zst";
 const INDEX: &str = ".index";
 const DAMAGED: &str = ".ndjson.zst.damaged";

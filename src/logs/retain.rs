@@ -4,6 +4,9 @@
 //! is never dropped for bytes when less than half of what the account may keep would be left: a file that grew too long
 //! before it could be sealed stays until there is something behind it.
 //!
+//! Older files of an account may be in the object store, out of reach for now. What is the newest one dropped is noted first, so that
+//! those are over as well, and nobody finds them without what came behind.
+//!
 //! A dropped file is renamed to `<its name>.tmp` first, then freed a piece at a time: see `disk::remove_slowly`. What a
 //! crash leaves of it goes with the next sweep.
 
@@ -13,7 +16,7 @@ use super::load::{last_header, let_go_seq};
 use super::names;
 use super::objects::upload::Uploads;
 use crate::domain::account::{AccountId, Retention};
-use crate::journal::disk::{self, TEMPORARY};
+use crate::journal::disk::{self, Disk, TEMPORARY};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,9 +57,29 @@ fn index_of(name: &str) -> Option<&str> {
     names::parse_index(name.strip_suffix(TEMPORARY).unwrap_or(name))
 }
 
+/// What the newest file began with, number and time, that was dropped from an account's folder: those that began before are over.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Dropped(Option<(u64, u64)>);
+
+impl Dropped {
+    /// As it is noted in the folder.
+    pub(super) fn load(disk: &dyn Disk, dir: &Path) -> io::Result<Self> {
+        match disk::read(disk, &dir.join(names::DROPPED)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self(None)),
+            name => Ok(Self(std::str::from_utf8(&name?).ok().and_then(names::parse_sealed))),
+        }
+    }
+
+    /// Whether a file is over. Numbers that are given out again, after a journal was lost, come with later times.
+    pub(super) fn includes(self, first_seq: u64, first_received_ms: u64) -> bool {
+        self.0.is_some_and(|(seq, received_ms)| first_seq <= seq && first_received_ms <= received_ms)
+    }
+}
+
 impl Keeper {
-    /// Visits some accounts: those of a new sweep, or the next ones of the sweep that is under way.
-    pub(super) fn sweep(&mut self, sweep: &mut Sweep) -> Result<(), StoreError> {
+    /// Visits some accounts: those of a new sweep, or the next ones of the sweep that is under way. `also_stored`: their files may be
+    /// in the object store as well.
+    pub(super) fn sweep(&mut self, sweep: &mut Sweep, also_stored: bool) -> Result<(), StoreError> {
         if !sweep.begun {
             let entries = self.growing.disk().list(self.growing.dir());
             let entries = entries.map_err(StoreError::at(self.growing.dir()))?;
@@ -67,7 +90,7 @@ impl Keeper {
         let left = sweep.accounts.len().saturating_sub(ACCOUNTS_AT_ONCE);
         let mut failure = Ok(());
         for account in sweep.accounts.split_off(left) {
-            match self.retain(account) {
+            match self.retain(account, also_stored) {
                 Ok(bytes) => sweep.bytes += bytes,
                 Err(error) => failure = Err(error),
             }
@@ -80,7 +103,7 @@ impl Keeper {
     }
 
     /// Drops what an account need not keep, oldest first. Returns the bytes of what is left.
-    fn retain(&mut self, account: AccountId) -> Result<u64, StoreError> {
+    fn retain(&mut self, account: AccountId, also_stored: bool) -> Result<u64, StoreError> {
         let dir = names::account_dir(self.growing.dir(), account);
         let mut other_bytes = 0;
         let mut files = Vec::new();
@@ -122,6 +145,10 @@ impl Keeper {
                 _ if self.is_expired(account, &dir, &files[i..], retention)? => "age",
                 _ => break,
             };
+            if also_stored {
+                let noted = disk::replace(self.growing.disk(), &dir, names::DROPPED, file.name.as_bytes());
+                noted.map_err(StoreError::at(&dir))?;
+            }
             self.make_void(&dir, &file.name, &mut void)?;
             tracing::info!(
                 account = account.0,

@@ -62,12 +62,28 @@ impl Node {
     }
 
     fn start_with(dir: &Path, gateway: &str, store: &Config, retention: RetentionOf, clock: Clock) -> Self {
+        Self::start_sweeping(60_000, dir, gateway, store, retention, clock)
+    }
+
+    /// The same with a sweep for what may be dropped every so many milliseconds.
+    fn start_sweeping(
+        retention_interval_ms: u64,
+        dir: &Path,
+        gateway: &str,
+        store: &Config,
+        retention: RetentionOf,
+        clock: Clock,
+    ) -> Self {
         let dir = dir.join(gateway);
         std::fs::create_dir_all(&dir).unwrap();
         let metrics = Arc::new(Metrics::new());
         let objects = Objects::open(store, Some(gateway), metrics.clone()).unwrap();
-        let logs =
-            logs::Config { file_bytes_max: 1_000, checkpoint_interval_ms: 10, ..logs::tests::config(&dir) };
+        let logs = logs::Config {
+            file_bytes_max: 1_000,
+            checkpoint_interval_ms: 10,
+            retention_interval_ms,
+            ..logs::tests::config(&dir)
+        };
         let (tails, uploads) = (Tails::default(), Shutdown::new());
         let sources = Sources { dir: Some(logs.dir.clone()), objects: Some(objects.clone()) };
         let reader =
@@ -363,6 +379,20 @@ async fn a_folder_that_is_not_mounted_is_not_an_empty_store() {
     node.close().await;
 }
 
+#[tokio::test]
+async fn a_folder_that_comes_back_while_it_is_looked_into_was_not_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let objects = Objects::open(&config(dir.path(), 0), None, Arc::new(Metrics::new())).unwrap();
+    let (mounted, away) = (dir.path().join("objects"), dir.path().join("away"));
+    std::fs::rename(&mounted, &away).unwrap();
+    let looking = async {
+        std::fs::rename(&away, &mounted).unwrap();
+        Ok(())
+    };
+    let listed = objects.asked("list", &Key::default(), looking).await;
+    assert!(matches!(listed, Err(ObjectError::Away { .. })));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn retention_holds_for_stored_files() {
     let dir = tempfile::tempdir().unwrap();
@@ -379,23 +409,50 @@ async fn retention_holds_for_stored_files() {
     tokio::time::timeout(Duration::from_secs(60), shipping).await.unwrap();
     let own = node.objects.0.own.clone().unwrap();
     let stored = node.objects.list(&own, ACCOUNT).await.unwrap();
-#[tokio::test]
-async fn a_folder_that_comes_back_while_it_is_looked_into_was_not_empty() {
-    let dir = tempfile::tempdir().unwrap();
-    let objects = Objects::open(&config(dir.path(), 0), None, Arc::new(Metrics::new())).unwrap();
-    let (mounted, away) = (dir.path().join("objects"), dir.path().join("away"));
-    std::fs::rename(&mounted, &away).unwrap();
-    let looking = async {
-        std::fs::rename(&away, &mounted).unwrap();
-        Ok(())
-    };
-    let listed = objects.asked("list", &Key::default(), looking).await;
-    assert!(matches!(listed, Err(ObjectError::Away { .. })));
-}
-
     assert!(!stored.files.is_empty() && stored.files[0].first_seq > 1);
     // What is dropped is gone for readers, too, at once, and the rest is whole.
     let (numbers, whole) = numbers(&node.reader, &all()).await;
     assert!(whole && !numbers.contains(&0));
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_dropped_while_the_store_is_away_leaves_nothing_older_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let retention: RetentionOf = Arc::new(|_| Some(Retention { days: 30, bytes_max: Some(16_000) }));
+    let store = config(dir.path(), 0);
+    let clock = || Clock::manual(START_MS);
+    let start = || Node::start_sweeping(10, dir.path(), "one", &store, retention.clone(), clock());
+    let node = start();
+    let mut shipped = node.ship_files(4).await;
+    eventually(|| node.local() == 0).await;
+    let (mounted, away) = (dir.path().join("objects"), dir.path().join("away"));
+    std::fs::rename(&mounted, &away).unwrap();
+    let shipping = async {
+        while node.metrics.logs.expired_files.get() < 3 {
+            node.ship(shipped, 5).await;
+            shipped += 5;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), shipping).await.unwrap();
+    let logs_dir = node.dir.join("logs");
+    node.close().await;
+    std::fs::rename(&away, &mounted).unwrap();
+
+    let without_a_gap = async |reader: &Reader| {
+        let (mut numbers, whole) = numbers(reader, &all()).await;
+        numbers.sort_unstable();
+        assert!(whole && numbers.windows(2).all(|two| two[0] + 1 == two[1]), "{numbers:?}");
+        numbers
+    };
+    // Before anybody has cleared away in the store, and when that is done.
+    let objects = Objects::open(&store, Some("one"), Arc::new(Metrics::new())).unwrap();
+    let sources = Sources { dir: Some(logs_dir), objects: Some(objects) };
+    let reader = Reader::open(sources, reading(), Arc::new(OsDisk), None, Arc::new(Metrics::new())).unwrap();
+    assert_eq!(without_a_gap(&reader).await.last(), Some(&u64::from(shipped - 1)));
+    let node = start();
+    eventually(|| node.local() == 0).await;
+    without_a_gap(&node.reader).await;
+    without_a_gap(&apart(dir.path())).await;
     node.close().await;
 }

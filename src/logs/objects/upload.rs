@@ -12,6 +12,7 @@ use crate::clock::{self, Clock};
 use crate::domain::account::{AccountId, Retention};
 use crate::journal::disk::{Disk, Mode};
 use crate::logs::names::{self, CURRENT};
+use crate::logs::retain::Dropped;
 use crate::logs::{DAY_MS, RetentionOf};
 use crate::shutdown::Tasks;
 use crate::telemetry::chain;
@@ -164,6 +165,8 @@ struct Folder {
     sealed: Vec<Local>,
     /// Bytes of the growing file and of what is kept aside.
     other_bytes: u64,
+    /// What is over, in the store as well.
+    dropped: Dropped,
 }
 
 impl Work {
@@ -260,8 +263,12 @@ impl Work {
         let local = self.folder(account).await?;
         let mut begun = clock::monotonic();
         let mut listed = self.objects.list(&self.own, account).await?;
+        let missing: Vec<_> =
+            local.sealed.iter().filter(|file| file.index_bytes > 0 && !listed.has(file)).collect();
+        // Before anything newer is there: what lies between may have been dropped.
+        self.expire(account, &local, &mut listed).await?;
         let mut put = Vec::new();
-        for file in local.sealed.iter().filter(|file| file.index_bytes > 0 && !listed.has(file)) {
+        for file in missing {
             if self.put(account, file).await? {
                 put.push(file);
             }
@@ -375,10 +382,15 @@ impl Work {
     ) -> Result<(), ObjectError> {
         let Some(retention) = (self.retention)(account) else { return Ok(()) };
         let count = expired(local, &listed.files, retention, self.clock.unix_ms());
+        let mut waits = false;
         for file in listed.files.drain(..count).collect::<Vec<_>>() {
             if local.sealed.iter().any(|local| local.name == file.name()) {
                 // First there, or it would be put again.
                 locked(&self.uploads.0.let_go).insert((account, file.name().to_owned()));
+                waits = true;
+            }
+            // Nothing goes before what is older.
+            if waits {
                 continue;
             }
             tracing::info!(account = account.0, object = %file, bytes = file.bytes, "dropped a stored log file");
@@ -409,7 +421,8 @@ fn expired(local: &Folder, stored: &[Stored], retention: Retention, now_ms: u64)
         // The next file's first line was received after this one's last; and so was this one stored.
         let newest_ms = next.map_or(file.stored_ms, |(_, received_ms)| *received_ms);
         let is_old = file.first_received_ms < oldest_ms && newest_ms < oldest_ms;
-        if !is_over && !is_old {
+        let is_dropped = local.dropped.includes(file.first_seq, file.first_received_ms);
+        if !is_over && !is_old && !is_dropped {
             break;
         }
         bytes -= length;
@@ -448,6 +461,7 @@ fn folder(disk: &dyn Disk, dir: &Path, account: AccountId) -> io::Result<Folder>
         file.index_bytes = indexes.get(&names::index(&file.name)).copied().unwrap_or(0);
     }
     folder.sealed.sort_by(|a, b| a.name.cmp(&b.name));
+    folder.dropped = Dropped::load(disk, &names::account_dir(dir, account))?;
     Ok(folder)
 }
 

@@ -16,6 +16,7 @@ use crate::journal::disk::{Disk, DiskFile, Mode};
 use crate::journal::{HEADER_BYTES, Header, Reader};
 use crate::logs::names::{self, CURRENT};
 use crate::logs::objects::{Objects, Stored, is_missing};
+use crate::logs::retain::Dropped;
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::fmt;
@@ -169,6 +170,8 @@ fn read_at(file: &dyn DiskFile, from: u64, into: &mut [u8]) -> io::Result<usize>
 pub(super) struct OnDisk {
     sealed: Vec<(String, Arc<LogFile>)>,
     growing: Option<(String, Arc<LogFile>)>,
+    /// What of the object store is over.
+    dropped: Dropped,
 }
 
 impl OnDisk {
@@ -177,7 +180,8 @@ impl OnDisk {
         let here: HashSet<_> = self.sealed.iter().map(|(name, _)| name.clone()).collect();
         for file in stored {
             let (name, is_own) = (file.name().to_owned(), file.origin() == objects.own_origin());
-            if is_own && here.contains(&name) {
+            let is_over = self.dropped.includes(file.first_seq, file.first_received_ms);
+            if is_own && (is_over || here.contains(&name)) {
                 continue;
             }
             if is_own && self.growing.as_ref().is_some_and(|(growing, _)| *growing == name) {
@@ -216,7 +220,8 @@ pub(super) fn list(
     let moves_to = |name: &str, bytes| {
         objects.cloned().zip(objects.and_then(|objects| objects.own(account, name, bytes)))
     };
-    let mut listed = OnDisk::default();
+    // Behind the listing: what that lacks because it was dropped is noted.
+    let mut listed = OnDisk { dropped: Dropped::load(disk, &dir)?, ..OnDisk::default() };
     for (begins, entry) in sealed {
         let place = Lies::OnDisk { path: dir.join(&entry.name), moved: moves_to(&entry.name, entry.bytes) };
         listed.sealed.push((entry.name, Arc::new(LogFile { place, bytes: entry.bytes, begins, origin })));

@@ -79,7 +79,7 @@ impl Storage {
 
     pub(super) fn sweep(&mut self) {
         let mut sweep = Sweep::default();
-        self.keeper().sweep(&mut sweep).unwrap();
+        self.keeper().sweep(&mut sweep, false).unwrap();
         assert!(!sweep.is_under_way());
     }
 
@@ -178,7 +178,7 @@ fn a_sweep_stopped_anywhere_leaves_whole_files_and_is_finished_by_the_next() {
         }
         let at = storage.disk.steps() + step;
         storage.disk.fail(at..at + 1, Fault::Crash);
-        let swept = storage.keeper().sweep(&mut Sweep::default());
+        let swept = storage.keeper().sweep(&mut Sweep::default(), false);
         if swept.is_ok() {
             assert!(step > 6, "a file goes in several steps");
             return;
