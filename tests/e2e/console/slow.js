@@ -199,6 +199,27 @@ async function searches(page, token) {
     await page.getByRole('heading', { name: 'No logs found' }).waitFor();
 }
 
+// What is asked about a filter or a shared token is what there is now, whatever the list shows still.
+async function asksWhatThereIs(page) {
+    const call = (method, path, body) => page.evaluate(
+        ([method, path, body]) => fetch(path, { method, headers: { 'X-Requested-With': 'shipgate', 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) }).then((answer) => answer.text()).then((text) => text && JSON.parse(text)),
+        [method, path, body],
+    );
+    const filter = await call('POST', '/v1/shared-tokens/filters', { field: 'env', value: 'prod', description: 'Only prod' });
+    await page.goto('/#/settings/tokens/shared');
+    const remove = page.getByRole('button', { name: 'Delete the filter Only prod' });
+    await remove.waitFor();
+    await call('POST', '/v1/shared-tokens', { tokenName: 'partner', filters: [filter.id] });
+    await remove.click();
+    await page.getByRole('dialog').getByText('“partner” uses it.').waitFor();
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await call('DELETE', `/v1/shared-tokens/filters/${filter.id}`);
+    await remove.click();
+    await page.locator('.toast').getByText('It was deleted meanwhile.').waitFor();
+    await remove.waitFor({ state: 'detached' });
+    await page.locator('.badge').getByText('suspended').waitFor();
+}
+
 // Who one is is not known yet, and the address changes.
 async function notSignedOut(page) {
     await page.goto('about:blank');
@@ -264,6 +285,8 @@ play(async (browser) => {
     await renewal(page);
     await searches(page, token);
     await notSignedOut(page);
+    await asksWhatThereIs(page);
+    await page.locator('.toast').waitFor({ state: 'detached' });
     await toasts(page);
     await admin.leave();
 });

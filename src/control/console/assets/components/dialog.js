@@ -4,6 +4,9 @@ import { freshId, h } from "../dom.js";
 import { icon } from "../icons.js";
 import { toast } from "./toast.js";
 
+// Whether one went on to something else while a question was prepared: it is not asked then.
+export const isElsewhere = (signal) => signal.aborted || document.querySelector("dialog[open]") !== null;
+
 // What a dialog asks belongs to the page it was opened on; what one shows this once stays until it is closed there.
 addEventListener("hashchange", () => document.querySelectorAll("dialog[open]:not([data-once])").forEach((dialog) => dialog.close()));
 addEventListener("beforeunload", (event) => document.querySelector("dialog[data-once]") && event.preventDefault());

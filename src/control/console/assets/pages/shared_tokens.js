@@ -3,8 +3,8 @@
 import * as api from "../api.js";
 import { h } from "../dom.js";
 import { secret } from "../components/copy.js";
-import { confirm, formDialog } from "../components/dialog.js";
-import { checks, field, iconButton, segments } from "../components/field.js";
+import { confirm, formDialog, isElsewhere } from "../components/dialog.js";
+import { busyWith, checks, field, iconButton, segments } from "../components/field.js";
 import { empty, into, notice } from "../components/states.js";
 import { table } from "../components/table.js";
 import { toast } from "../components/toast.js";
@@ -21,17 +21,41 @@ export function page({ path, signal }) {
     const [tokens, filters] = await Promise.all([api.get(TOKENS, {}, signal), api.get(FILTERS, {}, signal)]);
     return { tokens, filters };
   };
-  const show = () => into(place, load, (data) => h("div", { class: "stack" }, tokenList(data, show), filterList(data, show)));
-  show();
+  const view = { signal, load };
+  view.show = () => into(place, load, (data) => h("div", { class: "stack" }, tokenList(data, view), filterList(data, view)));
+  view.show();
   return tokenPage(path, place);
 }
+
+// Begins with the tokens and filters that there are now: those that are shown may be out of date.
+async function now(view, begin) {
+  let data;
+  try {
+    data = await view.load();
+  } catch (error) {
+    if (api.isAbort(error)) return;
+    if (error.status === undefined) throw error;
+    return toast(error.message, "failed");
+  }
+  if (!isElsewhere(view.signal)) await begin(data);
+}
+
+// The same with one of them, unless somebody else has deleted it.
+const nowOf = (view, kind, { id }, begin) =>
+  now(view, (data) => {
+    const current = data[kind].find((each) => each.id === id);
+    if (current) return begin(current, data);
+    toast("It was deleted meanwhile.", "failed");
+    view.show();
+  });
 
 const nameOf = (filter) => filter.description || `${filter.field}: ${filter.value}`;
 const isOver = (token) => token.expirationDate && token.expirationDate * 1000 <= Date.now();
 
-function tokenList({ tokens, filters }, show) {
+function tokenList({ tokens, filters }, view) {
   const open = tokens.filter((token) => !token.filters?.length && !token.suspended);
-  const add = h("button", { class: "button primary", type: "button", "data-key": "new", onclick: () => editToken(null, filters, show) }, icon("plus"), "Add shared token");
+  const add = h("button", { class: "button primary", type: "button", "data-key": "new" }, icon("plus"), "Add shared token");
+  add.addEventListener("click", busyWith(add, () => now(view, (data) => editToken(null, data.filters, view.show))));
   return h(
     "section",
     { "aria-labelledby": "shared-tokens" },
@@ -48,12 +72,12 @@ function tokenList({ tokens, filters }, show) {
       : table(
           "Shared tokens",
           [{ name: "Name" }, { name: "Token" }, { name: "Filters" }, { name: "Last used" }, { name: "Views", class: "number" }, { name: "Expires" }, { name: "Actions", hidden: true, class: "actions" }],
-          tokens.map((token) => ({ class: isOver(token) ? "over" : null, cells: tokenRow(token, filters, show) })),
+          tokens.map((token) => ({ class: isOver(token) ? "over" : null, cells: tokenRow(token, filters, view) })),
         ),
   );
 }
 
-function tokenRow(token, filters, show) {
+function tokenRow(token, filters, view) {
   return [
     h("span", { class: "name-cell" }, h("strong", {}, token.name), isOver(token) && h("span", { class: "badge danger" }, "expired")),
     secret(token.token, `the shared token ${token.name}`, `copy-${token.id}`),
@@ -64,8 +88,8 @@ function tokenRow(token, filters, show) {
     h(
       "span",
       { class: "row-actions" },
-      iconButton("filter", `Edit ${token.name} and its filters`, { "data-key": `edit-${token.id}`, onclick: () => editToken(token, filters, show) }),
-      iconButton("trash", `Delete ${token.name}`, { "data-key": `delete-${token.id}`, onclick: () => deleteToken(token, show) }),
+      iconButton("filter", `Edit ${token.name} and its filters`, { "data-key": `edit-${token.id}`, onclick: () => nowOf(view, "tokens", token, (current, data) => editToken(current, data.filters, view.show)) }),
+      iconButton("trash", `Delete ${token.name}`, { "data-key": `delete-${token.id}`, onclick: () => nowOf(view, "tokens", token, (current) => deleteToken(current, view.show)) }),
     ),
   ];
 }
@@ -161,8 +185,8 @@ async function deleteToken(token, show) {
   show();
 }
 
-function filterList({ tokens, filters }, show) {
-  const add = h("button", { class: "button", type: "button", "data-key": "new-filter", onclick: () => addFilter(show) }, icon("plus"), "Add filter");
+function filterList({ tokens, filters }, view) {
+  const add = h("button", { class: "button", type: "button", "data-key": "new-filter", onclick: () => addFilter(view.show) }, icon("plus"), "Add filter");
   return h(
     "section",
     { "aria-labelledby": "filters" },
@@ -183,7 +207,7 @@ function filterList({ tokens, filters }, show) {
             h("code", {}, filter.field),
             h("code", {}, filter.value),
             usedBy(usersOf(filter, tokens)),
-            h("span", { class: "row-actions" }, iconButton("trash", `Delete the filter ${nameOf(filter)}`, { "data-key": `delete-filter-${filter.id}`, onclick: () => deleteFilter(filter, tokens, show) })),
+            h("span", { class: "row-actions" }, iconButton("trash", `Delete the filter ${nameOf(filter)}`, { "data-key": `delete-filter-${filter.id}`, onclick: () => nowOf(view, "filters", filter, (current, data) => deleteFilter(current, data.tokens, view.show)) })),
           ]),
         ),
   );

@@ -3,7 +3,7 @@
 import * as api from "../api.js";
 import { announce, every, fill, h } from "../dom.js";
 import { copyIcon, secret } from "../components/copy.js";
-import { confirm, formDialog } from "../components/dialog.js";
+import { confirm, formDialog, isElsewhere } from "../components/dialog.js";
 import { meter } from "../components/drawings.js";
 import { field, iconButton, toggle } from "../components/field.js";
 import { into, notice, turns } from "../components/states.js";
@@ -231,7 +231,7 @@ function renameForm(view, token) {
 
 async function setEnabled(view, token, on) {
   const usage = on ? null : await usageNow(view, token);
-  if (isElsewhere(view)) throw new api.ApiError(0, { message: "" });
+  if (isElsewhere(view.signal)) throw new api.ApiError(0, { message: "" });
   if (isInUse(usage)) {
     const sure = await confirm({
       title: `Disable “${token.name}”?`,
@@ -276,12 +276,9 @@ function stillShipping(usage) {
   );
 }
 
-// Whether one went on to something else while it was asked who ships: nothing is stopped then.
-const isElsewhere = (view) => view.signal.aborted || document.querySelector("dialog[open]") !== null;
-
 async function deleteToken(view, token) {
   const usage = await usageNow(view, token);
-  if (isElsewhere(view)) return;
+  if (isElsewhere(view.signal)) return;
   const sure = await confirm({
     title: `Delete “${token.name}”?`,
     content: [stillShipping(usage), h("p", {}, "Whoever ships with it is refused within a moment, and it cannot be brought back. Lines that were accepted stay in your log.")],
