@@ -265,8 +265,13 @@ impl Work {
         let mut listed = self.objects.list(&self.own, account).await?;
         let missing: Vec<_> =
             local.sealed.iter().filter(|file| file.index_bytes > 0 && !listed.has(file)).collect();
-        // Before anything newer is there: what lies between may have been dropped.
-        self.expire(account, &local, &mut listed).await?;
+        // What lies behind it was dropped: it goes before anything newer is there. Otherwise what is newer comes first.
+        let is_dropped = |file: &Stored| local.dropped.includes(file.first_seq, file.first_received_ms);
+        let begins_with_dropped = listed.files.first().is_some_and(is_dropped);
+        let mut expired = Ok(());
+        if begins_with_dropped {
+            expired = self.expire(account, &local, &mut listed).await;
+        }
         let mut put = Vec::new();
         for file in missing {
             if self.put(account, file).await? {
@@ -281,7 +286,10 @@ impl Work {
                 return Err(ObjectError::Missing { key: key.to_string() });
             }
         }
-        let expired = self.expire(account, &local, &mut listed).await;
+        // Of one listing, once: what waits for the local disk is in it no more.
+        if !put.is_empty() || !begins_with_dropped {
+            expired = expired.and(self.expire(account, &local, &mut listed).await);
+        }
         // Before anything is let go: whoever reads looks here for what is not on the disk.
         let files: Arc<[Stored]> = std::mem::take(&mut listed.files).into();
         self.objects.0.catalog.show(self.own.clone(), account, begun, files.clone());
