@@ -265,20 +265,17 @@ impl Work {
         let mut listed = self.objects.list(&self.own, account).await?;
         let missing: Vec<_> =
             local.sealed.iter().filter(|file| file.index_bytes > 0 && !listed.has(file)).collect();
-        // What lies behind it was dropped: it goes before anything newer is there. Otherwise what is newer comes first.
-        let is_dropped = |file: &Stored| local.dropped.includes(file.first_seq, file.first_received_ms);
-        let begins_with_dropped = listed.files.first().is_some_and(is_dropped);
-        let mut expired = Ok(());
-        if begins_with_dropped {
-            expired = self.expire(account, &local, &mut listed).await;
-        }
+        // What lay behind these was dropped: they go before anything newer is there.
+        let is_over = |file: &&Stored| local.dropped.includes(file.first_seq, file.first_received_ms);
+        let over = listed.files.iter().take_while(is_over).count();
+        let dropped = self.drop_oldest(account, &local, &mut listed, over).await;
         let mut put = Vec::new();
         for file in missing {
             if self.put(account, file).await? {
                 put.push(file);
             }
         }
-        if !put.is_empty() {
+        if over > 0 || !put.is_empty() {
             begun = clock::monotonic();
             listed = self.objects.list(&self.own, account).await?;
             if let Some(file) = put.iter().find(|file| !listed.has(file)) {
@@ -286,10 +283,7 @@ impl Work {
                 return Err(ObjectError::Missing { key: key.to_string() });
             }
         }
-        // Of one listing, once: what waits for the local disk is in it no more.
-        if !put.is_empty() || !begins_with_dropped {
-            expired = expired.and(self.expire(account, &local, &mut listed).await);
-        }
+        let expired = dropped.and(self.expire(account, &local, &mut listed).await);
         // Before anything is let go: whoever reads looks here for what is not on the disk.
         let files: Arc<[Stored]> = std::mem::take(&mut listed.files).into();
         self.objects.0.catalog.show(self.own.clone(), account, begun, files.clone());
@@ -390,6 +384,16 @@ impl Work {
     ) -> Result<(), ObjectError> {
         let Some(retention) = (self.retention)(account) else { return Ok(()) };
         let count = expired(local, &listed.files, retention, self.clock.unix_ms());
+        self.drop_oldest(account, local, listed, count).await
+    }
+
+    async fn drop_oldest(
+        &self,
+        account: AccountId,
+        local: &Folder,
+        listed: &mut Listed,
+        count: usize,
+    ) -> Result<(), ObjectError> {
         let mut waits = false;
         for file in listed.files.drain(..count).collect::<Vec<_>>() {
             if local.sealed.iter().any(|local| local.name == file.name()) {
